@@ -1,0 +1,113 @@
+{{- define "stoker.fullname" -}}
+{{- if contains "stoker" .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-stoker" .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Objects without a namespace carry the release's, so that two releases do not collide. */ -}}
+{{- define "stoker.clusterName" -}}
+{{- printf "%s:%s" .Release.Namespace (include "stoker.fullname" .) -}}
+{{- end -}}
+
+{{- define "stoker.selector" -}}
+app.kubernetes.io/name: stoker
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end -}}
+
+{{- define "stoker.labels" -}}
+{{ include "stoker.selector" . }}
+app.kubernetes.io/part-of: stoker
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "stoker.serviceAccount" -}}
+{{- .Values.serviceAccount.name | default (include "stoker.fullname" .) -}}
+{{- end -}}
+
+{{- define "stoker.image" -}}
+{{- $image := .Values.image -}}
+{{- if $image.reference -}}
+{{- $image.reference -}}
+{{- else if $image.digest -}}
+{{- printf "%s@%s" $image.repository $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $image.repository ($image.tag | default .Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "stoker.workerImage" -}}
+{{- .Values.images.worker | default (printf "ghcr.io/stoker-dev/worker:%s" .Chart.AppVersion) -}}
+{{- end -}}
+
+{{- /*
+The operator's rights over what services are made of. The last two rules are what it grants to the
+endpoint pickers: Kubernetes lets nobody grant what he does not hold, so no `bind` and no `escalate`
+is needed. No Secret is ever read, no rule has a wildcard.
+*/ -}}
+{{- define "stoker.rules" -}}
+- apiGroups: [stoker.dev]
+  resources: [inferenceservices]
+  verbs: [get, list, watch]
+- apiGroups: [stoker.dev]
+  resources: [inferenceservices/status]
+  verbs: [get, patch]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [services, configmaps, serviceaccounts]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [roles, rolebindings]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [inference.networking.k8s.io]
+  resources: [inferencepools]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get]
+- apiGroups: ["", events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: [inference.networking.x-k8s.io]
+  resources: [inferenceobjectives, inferencemodelrewrites]
+  verbs: [get, list, watch]
+{{- end -}}
+
+{{- define "stoker.config" -}}
+images:
+  worker: {{ include "stoker.workerImage" . | quote }}
+  envoy: {{ .Values.images.envoy | quote }}
+  picker: {{ .Values.images.picker | quote }}
+engines:
+  {{- toYaml .Values.engines | nindent 2 }}
+accelerators:
+  {{- toYaml .Values.accelerators | nindent 2 }}
+defaultAccelerator: {{ .Values.defaultAccelerator | quote }}
+notify: {{ printf "%s.%s.svc.%s:8080" (include "stoker.fullname" .) .Release.Namespace .Values.clusterDomain | quote }}
+clusterDomain: {{ .Values.clusterDomain | quote }}
+imagePullSecrets: {{ toJson .Values.servicePullSecrets }}
+allowed:
+  {{- toYaml .Values.allowed | nindent 2 }}
+drain:
+  {{- toYaml .Values.drain | nindent 2 }}
+watchNamespaces: {{ toJson .Values.watchNamespaces }}
+logLevel: {{ .Values.logLevel | quote }}
+lease:
+  name: {{ include "stoker.fullname" . }}-operator
+  {{- toYaml .Values.lease | nindent 2 }}
+{{- end -}}

@@ -1,0 +1,16 @@
+"""The engine's Python packages for a cluster that has no registry to pull an engine image from."""
+
+from e2e.engine.building import EngineBuildError, build_once
+from e2e.engine.packages import (
+    ENGINE_PYTHON,
+    VLLM_VERSION,
+    ensure_site_packages,
+)
+
+__all__ = [
+    "ENGINE_PYTHON",
+    "VLLM_VERSION",
+    "EngineBuildError",
+    "build_once",
+    "ensure_site_packages",
+]

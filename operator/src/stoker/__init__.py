@@ -1,0 +1,1 @@
+"""Stoker: a Kubernetes operator that deploys optimized LLM inference replicas."""

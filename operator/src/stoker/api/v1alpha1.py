@@ -1,0 +1,343 @@
+"""`InferenceService`, group `stoker.dev`, version `v1alpha1`.
+
+The models are the only source: the CRD, the reference and `kubectl explain` are generated from
+them. Four rules keep the schema honest:
+
+* a field is here only once Stoker honours it;
+* a default stands in the schema only where Stoker never chooses the value itself, so that an
+  absent field always means "planned"; the others have a `default_factory`, which stays in Python;
+* objects have no default: what the user left out stays out of what `kubectl get` and GitOps see,
+  and the defaults inside apply once a user opens the object;
+* later versions may add fields, never remove or reinterpret one (there is no conversion webhook).
+
+An object's description is its class's docstring, a value's is on the field.
+"""
+
+import re
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from annotated_types import MaxLen
+from pydantic import ConfigDict, Field, model_validator
+
+from stoker.api.fields import (
+    ATOMIC,
+    SET,
+    Duration,
+    Resource,
+    between,
+    cel,
+    keyed_by,
+    keys,
+    matching,
+    no_duplicates,
+    rules,
+)
+from stoker.api.status import InferenceServiceStatus
+from stoker.api.template import Template
+
+GROUP = "stoker.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "InferenceService"
+PLURAL = "inferenceservices"
+
+MAX_NAME_LENGTH = 40
+NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
+
+MinReplicas = Annotated[int, Field(ge=0, le=1000)]
+Accelerators = Annotated[int, Field(ge=1, le=16)]
+ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:-]*$", max_length=128)]
+AcceleratorName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+
+_URI_PATTERN = (
+    r"^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[A-Za-z0-9_][A-Za-z0-9._-]*)*/?$"  # no '..' in it
+)
+_URI_HELP = (
+    "write pvc://CLAIM or pvc://CLAIM/FOLDER: a claim of this namespace and a folder in it; no "
+    "part of the folder may begin with '.'"
+)
+_BOUNDS = "minReplicas must not exceed maxReplicas: lower minReplicas or raise maxReplicas"
+_REPLICAS_OR_SCALING = (
+    "replicas and scaling exclude each other: remove replicas to let Stoker scale, or remove "
+    "scaling to set replicas yourself (kubectl scale, HPA, KEDA)"
+)
+_TENSOR = "accelerator.perReplica and parallelism.tensor must be equal: leave one of them out"
+_NAME_HELP = (
+    f"metadata.name must be a DNS-1035 label of at most {MAX_NAME_LENGTH} characters: lower-case "
+    "letters, digits and '-', starting with a letter and ending with a letter or digit"
+)
+
+
+class EngineName(StrEnum):
+    """Which engine runs the model. Default: vllm."""
+
+    VLLM = "vllm"
+
+
+class RolloutStrategy(StrEnum):
+    """How a changed service replaces its replicas.
+
+    rolling (the default): new replicas are ready before old ones drain. recreate: old ones drain
+    first, for clusters without a spare accelerator; requests are held meanwhile.
+    """
+
+    ROLLING = "rolling"
+    RECREATE = "recreate"
+
+
+class Model(Resource):
+    """Which model is served, and under which names."""
+
+    uri: Annotated[
+        str,
+        Field(pattern=_URI_PATTERN, max_length=512),
+        matching("^pvc://[^/]+(/[^./][^/]*)*/?$", _URI_HELP),
+    ] = Field(
+        description=(
+            "Where the model lives: pvc://CLAIM or pvc://CLAIM/FOLDER, a PersistentVolumeClaim of "
+            "this namespace and a folder in it that holds config.json."
+        ),
+    )
+    served_name: ModelName | None = Field(
+        default=None,
+        description="The model name that clients send. Default: the name of this object.",
+    )
+    aliases: Annotated[list[ModelName], no_duplicates()] = Field(
+        default_factory=list,
+        description="More names under which the same model answers.",
+        max_length=8,
+        json_schema_extra=SET,
+    )
+
+
+class EnvVar(Resource):
+    """One environment variable of the engine. The administrator decides which names are allowed."""
+
+    name: str = Field(
+        description="Name of the variable.", pattern=r"^[A-Z_][A-Z0-9_]*$", max_length=128
+    )
+    value: str = Field(description="Its value. Never put a secret here.", max_length=1024)
+
+
+class Engine(Resource):
+    """The program that serves the model."""
+
+    name: EngineName = Field(default=EngineName.VLLM, strict=False)
+    image: str | None = Field(
+        default=None,
+        description=(
+            "Any stock image of the engine, below an image prefix that the administrator allows. "
+            "Default: the engine catalogue's."
+        ),
+        pattern=r"^[a-z0-9][A-Za-z0-9._:/@-]*$",
+        max_length=512,
+    )
+    args: Annotated[
+        dict[str, Annotated[str, MaxLen(256)]],
+        keys(
+            "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
+            'write flags without their dashes, in lower case: {max-num-seqs: "128"}',
+        ),
+    ] = Field(
+        default_factory=dict,
+        description=(
+            'Engine flags without their dashes, all values as strings: {max-num-seqs: "128"}; '
+            'a switch has the value "true" or "false". Only flags that the administrator allows.'
+        ),
+        max_length=32,
+    )
+    env: Annotated[list[EnvVar], no_duplicates(lambda variable: variable.name)] = Field(
+        default_factory=list,
+        description="Environment of the engine. Only names that the administrator allows.",
+        max_length=32,
+        json_schema_extra=keyed_by("name"),
+    )
+
+
+class Accelerator(Resource):
+    """What a replica runs on. Planned when absent."""
+
+    types: list[AcceleratorName] = Field(
+        default_factory=list,
+        description=(
+            "Names from the GPU catalogue in order of preference; cpu serves on processors. "
+            "Empty: the administrator's default type."
+        ),
+        max_length=8,
+        json_schema_extra=ATOMIC,
+    )
+    per_replica: Accelerators | None = Field(
+        default=None,
+        description="Accelerators of one replica. Planned when absent; equals parallelism.tensor.",
+    )
+
+
+class Parallelism(Resource):
+    """How one replica is spread over its accelerators. Planned when absent."""
+
+    tensor: Accelerators | None = Field(
+        default=None,
+        description="Tensor parallel size: ranks that share every layer. Planned when absent.",
+    )
+
+
+class Context(Resource):
+    """How long a conversation may be. Planned when absent."""
+
+    max_model_len: Annotated[int, Field(ge=16, le=10_485_760)] | None = Field(
+        default=None,
+        description="Prompt plus answer, in tokens. Planned when absent (the model's own limit).",
+    )
+
+
+class ScalingTarget(Resource):
+    """The load that one replica should carry. Default: a queue depth of 4."""
+
+    queue_depth: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        description="Waiting requests per replica: held at the frontend plus waiting in the engine."
+    )
+
+
+class Scaling(Resource):
+    """Scale by queue depth. While this is present, the number of replicas belongs to Stoker."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        json_schema_extra=rules(
+            cel("self.minReplicas <= self.maxReplicas", _BOUNDS, field_path=".minReplicas")
+        ),
+    )
+
+    min_replicas: MinReplicas = Field(
+        default=1, description="Never fewer replicas than this; 0 lets an idle service go to zero."
+    )
+    max_replicas: Annotated[int, Field(ge=1, le=1000)] = Field(
+        description="Never more replicas than this."
+    )
+    target: ScalingTarget = Field(default_factory=lambda: ScalingTarget(queue_depth=4))
+    scale_to_zero_after: Annotated[Duration, between("10s", "24h")] = Field(
+        default="10m",
+        description=(
+            "How long a service must be idle before its last replica goes, where minReplicas is 0. "
+            "10s to 24h. Example: 10m."
+        ),
+    )
+    scale_down_stabilization: Annotated[Duration, between("0s", "1h")] = Field(
+        default="5m",
+        description=(
+            "Fewer replicas only after the load asked for fewer during all this time. 0s to 1h. "
+            "Example: 5m."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(_BOUNDS)
+        return self
+
+
+class Rollout(Resource):
+    """How a change reaches the replicas."""
+
+    strategy: RolloutStrategy = Field(default=RolloutStrategy.ROLLING, strict=False)
+    max_surge: Annotated[int, Field(ge=1, le=100)] = Field(
+        default_factory=lambda: 1,
+        description=(
+            "How many replicas beyond the wanted number a rolling change may add. Planned when "
+            "absent (today: 1)."
+        ),
+    )
+
+
+class Frontend(Resource):
+    """The address of the service: Envoy and the endpoint picker."""
+
+    replicas: Annotated[int, Field(ge=1, le=16)] = Field(
+        default=1, description="Frontend pods. Each holds its own queue."
+    )
+    hold_timeout: Annotated[Duration, between("1s", "1h")] = Field(
+        default="10m",
+        description=(
+            "How long a request may wait for a replica before it is answered with 503. 1s to 1h. "
+            "Example: 10m."
+        ),
+    )
+    max_held: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=500,
+        description="Requests that may wait at one frontend pod; more are answered with 429.",
+    )
+
+
+class InferenceServiceSpec(Resource):
+    """What is wanted: a model, and what matters about serving it."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "!(has(self.replicas) && has(self.scaling))",
+                _REPLICAS_OR_SCALING,
+                field_path=".replicas",
+            ),
+            cel(
+                "!has(self.accelerator) || !has(self.accelerator.perReplica) || "
+                "!has(self.parallelism) || !has(self.parallelism.tensor) || "
+                "self.accelerator.perReplica == self.parallelism.tensor",
+                _TENSOR,
+                field_path=".accelerator.perReplica",
+            ),
+        ),
+    )
+
+    model: Model
+    engine: Engine = Field(default_factory=Engine)
+    accelerator: Accelerator = Field(default_factory=Accelerator)
+    parallelism: Parallelism = Field(default_factory=Parallelism)
+    context: Context = Field(default_factory=Context)
+    replicas: MinReplicas | None = Field(
+        default=None,
+        description=(
+            "Fixed number of replicas, for kubectl scale, HPA and KEDA too. Absent together with "
+            "scaling: one replica. Refused beside scaling."
+        ),
+    )
+    scaling: Scaling | None = None
+    rollout: Rollout = Field(default_factory=Rollout)
+    frontend: Frontend = Field(default_factory=Frontend)
+    template: Template = Field(default_factory=Template)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.replicas is not None and self.scaling is not None:
+            raise ValueError(_REPLICAS_OR_SCALING)
+        sizes = {self.accelerator.per_replica, self.parallelism.tensor} - {None}
+        if len(sizes) > 1:
+            raise ValueError(_TENSOR)
+        return self
+
+
+class InferenceService(Resource):
+    """A model served by optimized, autoscaled inference replicas behind one address."""
+
+    api_version: Literal["stoker.dev/v1alpha1"]
+    kind: Literal["InferenceService"]
+    metadata: dict[str, Any]
+    spec: InferenceServiceSpec
+    status: InferenceServiceStatus = Field(default_factory=InferenceServiceStatus)
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                f"size(self.metadata.name) <= {MAX_NAME_LENGTH} && "
+                f"self.metadata.name.matches('{NAME_PATTERN}')",
+                _NAME_HELP,
+            )
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        name = str(self.metadata.get("name", ""))
+        if len(name) > MAX_NAME_LENGTH or not re.search(NAME_PATTERN, name):
+            raise ValueError(_NAME_HELP)
+        return self

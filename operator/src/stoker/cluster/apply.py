@@ -1,0 +1,200 @@
+"""Carries out a plan's actions: server-side apply under one field manager, guarded deletion.
+
+Three promises:
+
+* Nothing of a stranger's is touched. An object that the watches have not shown is read before its
+  first write; if it is there and is not controlled by this service, nothing is written and the name
+  counts as taken. The first apply of an object that was seen absent is not forced, so that whoever
+  made it in between is asked, not overruled.
+* Nothing ownerless is made. A manifest without our owner reference is a bug and raises.
+* What takes away is guarded: a deletion carries the uid it was decided for, a write that lowers
+  replicas the resourceVersion.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from stoker import naming
+from stoker.cluster.client import APPLY, Client
+from stoker.cluster.kinds import Kind, child
+from stoker.cluster.observe import controller_uid
+from stoker.cluster.store import Store
+from stoker.errors import Conflict, NotFound
+from stoker.model.observed import Observed, ObservedService
+from stoker.model.plan import Apply, Delete
+
+_log = logging.getLogger(__name__)
+
+# Kinds whose objects need none of the others of a service to be there first.
+_INDEPENDENT: Final = frozenset(
+    {
+        "ConfigMap",
+        "InferencePool",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "Role",
+        "Service",
+        "ServiceAccount",
+    }
+)
+
+
+class Applier:
+    """Writes children; what the API server answers goes straight into the store."""
+
+    def __init__(self, client: Client, store: Store) -> None:
+        self._client = client
+        self._store = store
+
+    async def find_taken(
+        self, observed: Observed, actions: Iterable[Apply | Delete]
+    ) -> frozenset[tuple[str, str]]:
+        """(kind, name) of objects that the actions would write but that belong to somebody else."""
+        names = [
+            (action.manifest["kind"], action.manifest["metadata"]["name"])
+            for action in actions
+            if isinstance(action, Apply)
+        ]
+        verdicts = await asyncio.gather(
+            *(self._is_taken(observed.service, child(kind), name) for kind, name in names)
+        )
+        return frozenset(name for name, taken in zip(names, verdicts, strict=True) if taken)
+
+    async def _is_taken(self, service: ObservedService, kind: Kind, name: str) -> bool:
+        namespace = service.key.namespace
+        known = self._store.get(kind.name, namespace, name)
+        if known is None:
+            try:
+                known = await self._client.get(kind.path(namespace, name))
+            except NotFound:
+                return False
+        if controller_uid(known["metadata"]) == service.uid:
+            self._store.put(kind.name, known)
+            return False
+        if _is_left_over(known["metadata"].get("ownerReferences") or (), service):
+            raise Conflict(
+                f"{kind.name} {namespace}/{name} belongs to a deleted service of the same name: "
+                "waiting for the garbage collector"
+            )
+        return True
+
+    async def carry_out(self, service: ObservedService, actions: Iterable[Apply | Delete]) -> int:
+        """Perform the actions; the number of writes.
+
+        Order is kept where it means something: among workloads, around deletions, and a binding
+        after its role. What does not depend on each other goes at once.
+        """
+        writes = 0
+        for batch in _batches(actions):
+            results = await asyncio.gather(
+                *(self._perform(service, action) for action in batch), return_exceptions=True
+            )
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
+            writes += len(batch)
+        return writes
+
+    async def _perform(self, service: ObservedService, action: Apply | Delete) -> None:
+        if isinstance(action, Apply):
+            await self._apply(service, action)
+        else:
+            await self._delete(service, action)
+
+    async def _apply(self, service: ObservedService, action: Apply) -> None:
+        manifest: dict[str, Any] = {**action.manifest}
+        metadata = {**manifest["metadata"], "namespace": service.key.namespace}
+        if controller_uid(metadata) != service.uid:
+            raise AssertionError(f"{manifest['kind']} {metadata['name']} lacks our owner reference")
+        kind, name = child(manifest["kind"]), metadata["name"]
+        known = self._store.get(kind.name, service.key.namespace, name)
+        if action.resource_version is not None:
+            metadata["resourceVersion"] = action.resource_version
+        if known is not None:
+            # Never revive an object that was deleted meanwhile: its successor has another uid.
+            metadata["uid"] = known["metadata"]["uid"]
+        manifest["metadata"] = metadata
+        try:
+            written = await self._client.write(
+                "PATCH",
+                kind.path(service.key.namespace, name),
+                manifest,
+                query={
+                    "fieldManager": naming.FIELD_MANAGER,
+                    "force": "true" if known is not None else "false",
+                },
+                content_type=APPLY,
+            )
+        except (Conflict, NotFound):
+            if known is not None:
+                await self._look_again(kind, service.key.namespace, name)
+            raise
+        self._store.put(kind.name, written)
+        _log.info(
+            "applied %s %s",
+            kind.name,
+            name,
+            extra={"key": str(service.key), "reason": action.reason},
+        )
+
+    async def _delete(self, service: ObservedService, action: Delete) -> None:
+        kind = child(action.kind)
+        namespace = service.key.namespace
+        try:
+            await self._client.write(
+                "DELETE",
+                kind.path(namespace, action.name),
+                {
+                    "apiVersion": "v1",
+                    "kind": "DeleteOptions",
+                    "propagationPolicy": "Background",
+                    "preconditions": {"uid": action.uid},
+                },
+            )
+        except NotFound:
+            _log.debug("%s %s was gone already", kind.name, action.name)
+        self._store.remove(kind.name, namespace, action.name, action.uid)
+        _log.info(
+            "deleted %s %s",
+            kind.name,
+            action.name,
+            extra={"key": str(service.key), "reason": action.reason},
+        )
+
+    async def _look_again(self, kind: Kind, namespace: str, name: str) -> None:
+        """After a conflict the store is behind; do not wait for the watch to say how."""
+        known = self._store.get(kind.name, namespace, name)
+        try:
+            self._store.put(kind.name, await self._client.get(kind.path(namespace, name)))
+        except NotFound:
+            if known is not None:
+                self._store.remove(kind.name, namespace, name, known["metadata"]["uid"])
+
+
+def _batches(actions: Iterable[Apply | Delete]) -> Iterator[list[Apply | Delete]]:
+    """Runs of applies that do not depend on each other; everything else alone."""
+    batch: list[Apply | Delete] = []
+    for action in actions:
+        kind = action.manifest["kind"] if isinstance(action, Apply) else None
+        if kind in _INDEPENDENT:
+            batch.append(action)
+            continue
+        if batch:
+            yield batch
+            batch = []
+        yield [action]
+    if batch:
+        yield batch
+
+
+def _is_left_over(owners: Iterable[Any], service: ObservedService) -> bool:
+    """Whether an object belongs to an earlier service of this name that is already gone."""
+    return any(
+        owner.get("kind") == "InferenceService"
+        and str(owner.get("apiVersion", "")).startswith(f"{naming.GROUP}/")
+        and owner.get("name") == service.key.name
+        and owner.get("uid") != service.uid
+        for owner in owners
+    )

@@ -1,0 +1,220 @@
+"""The one connection to the API server: requests in, plain dictionaries and our own errors out.
+
+`kubernetes.aio` brings transport, credentials and their renewal; its typed models stay unloaded,
+because dictionaries are what render makes and what the watches bring. Errors are translated here
+and nowhere else. Every write passes the fence: a process that may no longer lead raises
+`LeadershipLost` instead of writing, and the fence counts in the request's own time-out, so that a
+write that was begun in time is also over in time.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio import config as kubernetes_config
+from kubernetes.aio.client import ApiClient, Configuration
+
+from stoker import naming
+from stoker.errors import (
+    ClusterUnavailable,
+    Conflict,
+    LeadershipLost,
+    NotFound,
+    Refused,
+    Terminating,
+)
+from stoker.settings import ConfigError
+
+# Far below the Lease's deadline, so that one stuck request never costs the leadership.
+REQUEST_TIMEOUT_S: Final = 5.0
+_CONNECT_TIMEOUT_S: Final = 2.0
+_CONCURRENCY: Final = 16
+JSON: Final = "application/json"
+APPLY: Final = "application/apply-patch+yaml"
+METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+class Fence(Protocol):
+    """Decides whether this process may still write."""
+
+    def check(self, request_timeout: float) -> None:
+        """Raise `LeadershipLost` unless a request of that length ends within the leadership."""
+
+
+CallObserver = Callable[[str, str, float], None]  # verb, code, seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """How to reach the API server, for whoever keeps connections of its own."""
+
+    server: str
+    ca_path: str | None
+    insecure: bool
+    token: str | None = field(repr=False)
+    certificate_path: str | None
+    private_key_path: str | None
+    proxy_url: str | None
+
+
+async def connect(kubeconfig: Path | None, observer: CallObserver) -> "Client":
+    """A client with the credentials of the pod's service account, or of a kubeconfig file."""
+    configuration = Configuration()
+    try:
+        if kubeconfig is None:
+            kubernetes_config.load_incluster_config(  # type: ignore[no-untyped-call]
+                client_configuration=configuration
+            )
+        else:
+            await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]
+                config_file=str(kubeconfig), client_configuration=configuration
+            )
+    except (kubernetes_config.ConfigException, OSError) as error:
+        where = f"in {kubeconfig}" if kubeconfig else "of a pod's service account"
+        raise ConfigError(
+            f"no usable credentials {where} ({error}): run inside a cluster, or pass --kubeconfig"
+        ) from error
+    configuration.retries = 0
+    # A proxy of the environment is for the outside world; kubeconfig's own proxy-url is obeyed.
+    configuration.client_session_kwargs = {"trust_env": False}
+    return Client(configuration, observer)
+
+
+class Client:
+    """Requests to the API server."""
+
+    def __init__(self, configuration: Configuration, observer: CallObserver) -> None:
+        self.fence: Fence | None = None  # no writes before there is one
+        self._api = ApiClient(configuration)
+        self._api.user_agent = naming.USER_AGENT
+        self._observer = observer
+        self._slots = asyncio.Semaphore(_CONCURRENCY)
+
+    async def credentials(self) -> Credentials:
+        """As they are now; a token is renewed when it is asked for."""
+        now = self._api.configuration
+        header = await now.get_api_key_with_prefix("BearerToken")
+        return Credentials(
+            server=now.host,
+            ca_path=now.ssl_ca_cert,
+            insecure=not now.verify_ssl,
+            token=header.split(" ", 1)[-1].strip() if header else None,
+            certificate_path=now.cert_file,
+            private_key_path=now.key_file,
+            proxy_url=now.proxy,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api.close()  # type: ignore[no-untyped-call]
+
+    async def get(
+        self, path: str, query: Mapping[str, str] | None = None, accept: str = JSON
+    ) -> dict[str, Any]:
+        """Read an object or a list."""
+        async with self._slots:
+            return await self._request("GET", path, query=query, accept=accept)
+
+    async def write(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        *,
+        query: Mapping[str, str] | None = None,
+        content_type: str = JSON,
+    ) -> dict[str, Any]:
+        """Change something, if this process still leads."""
+        async with self._slots:
+            if self.fence is None:
+                raise LeadershipLost("leader election is not set up")
+            self.fence.check(REQUEST_TIMEOUT_S)
+            return await self._request(
+                method, path, query=query, body=body, content_type=content_type
+            )
+
+    async def write_unfenced(
+        self, method: str, path: str, body: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Change the Lease itself, which is how leadership is won; nothing else may come here."""
+        return await self._request(method, path, body=body)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+    ) -> dict[str, Any]:
+        started = time.monotonic()
+        code = "none"
+        headers = {"Accept": accept, "Content-Type": content_type}
+        resource = f"{path}?{urlencode(query)}" if query else path
+        try:
+            prepared = await self._api.param_serialize(
+                method=method,
+                resource_path=resource,
+                header_params=headers,
+                body=dict(body) if body is not None else None,
+                auth_settings=["BearerToken"],
+            )
+            verb, url, sent_headers, sent_body, _ = prepared
+            response = await self._api.call_api(
+                verb,
+                url,
+                sent_headers,
+                sent_body,
+                _request_timeout=aiohttp.ClientTimeout(
+                    total=REQUEST_TIMEOUT_S, sock_connect=_CONNECT_TIMEOUT_S
+                ),
+            )
+            code = str(response.status)
+            data: bytes = await response.read()  # type: ignore[no-untyped-call]
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ClusterUnavailable(
+                f"{method} {path}: {type(error).__name__}: {error}".rstrip(": ")
+            ) from error
+        finally:
+            self._observer(method, code, time.monotonic() - started)
+        document = _parse(data)
+        if response.status >= 400:
+            raise _translate(method, path, response.status, document, response.headers)
+        return document
+
+
+def _parse(data: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(data) if data else {}
+    except ValueError:
+        return {"message": data[:200].decode(errors="replace")}
+    return document if isinstance(document, dict) else {}
+
+
+def _translate(
+    method: str, path: str, status: int, document: Mapping[str, Any], headers: Mapping[str, str]
+) -> Exception:
+    message = str(document.get("message") or f"HTTP {status}")
+    where = f"{method} {path}: {message}"
+    causes = (document.get("details") or {}).get("causes") or ()
+    if any(cause.get("reason") == "NamespaceTerminating" for cause in causes):
+        return Terminating(where)
+    if status == 404:
+        return NotFound(where)
+    if status == 409:
+        return Conflict(where)
+    if status in {401, 408, 429} or status >= 500:
+        try:
+            retry_after = float(headers.get("Retry-After", ""))
+        except ValueError:
+            retry_after = None
+        return ClusterUnavailable(where, retry_after)
+    return Refused(message)

@@ -1,0 +1,59 @@
+"""The kinds that Stoker reads and writes, and where the API server keeps them."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from stoker.api import v1alpha1
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of object. All of ours are namespaced."""
+
+    name: str
+    group: str  # empty for the core group
+    version: str
+    plural: str
+
+    @property
+    def api_version(self) -> str:
+        """As manifests write it."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(
+        self, namespace: str | None, name: str | None = None, subresource: str | None = None
+    ) -> str:
+        """Path of an object, of a namespace's collection, or of the whole cluster's."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        within = f"/namespaces/{namespace}" if namespace else ""
+        rest = "".join(f"/{part}" for part in (name, subresource) if part)
+        return f"{root}{within}/{self.plural}{rest}"
+
+
+SERVICE: Final = Kind(v1alpha1.KIND, v1alpha1.GROUP, v1alpha1.VERSION, v1alpha1.PLURAL)
+POD: Final = Kind("Pod", "", "v1", "pods")
+CLAIM: Final = Kind("PersistentVolumeClaim", "", "v1", "persistentvolumeclaims")
+LEASE: Final = Kind("Lease", "coordination.k8s.io", "v1", "leases")
+EVENT: Final = Kind("Event", "events.k8s.io", "v1", "events")
+POOL: Final = Kind("InferencePool", "inference.networking.k8s.io", "v1", "inferencepools")
+
+# What a service is made of: written by us, watched by label.
+CHILDREN: Final = (
+    Kind("Deployment", "apps", "v1", "deployments"),
+    Kind("Service", "", "v1", "services"),
+    Kind("ConfigMap", "", "v1", "configmaps"),
+    Kind("ServiceAccount", "", "v1", "serviceaccounts"),
+    Kind("Role", "rbac.authorization.k8s.io", "v1", "roles"),
+    Kind("RoleBinding", "rbac.authorization.k8s.io", "v1", "rolebindings"),
+    Kind("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets"),
+    Kind("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies"),
+    POOL,
+)
+WATCHED: Final = (SERVICE, POD, *CHILDREN)
+
+_BY_NAME: Final = {kind.name: kind for kind in CHILDREN}
+
+
+def child(name: str) -> Kind:
+    """The child kind of that name."""
+    return _BY_NAME[name]

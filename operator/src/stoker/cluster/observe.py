@@ -1,0 +1,229 @@
+"""One look at the cluster: from raw bodies to the frozen `Observed` that a pass decides on.
+
+Raw dictionaries end here. Whatever is read of a pod is read by this module alone. Everything comes
+from the store but the claims: claims carry no label of ours, a watch would bring every claim of the
+cluster into memory, and the right to list them; so each claim that a service names is read when a
+pass needs it, and a claim that is not there yet is asked for again every few seconds.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from stoker import naming
+from stoker.api.v1alpha1 import InferenceServiceSpec
+from stoker.clock import Clock
+from stoker.cluster.client import Client
+from stoker.cluster.kinds import CLAIM, POD
+from stoker.cluster.store import Store
+from stoker.errors import NotFound
+from stoker.model.observed import (
+    ContainerFailure,
+    Key,
+    Observed,
+    ObservedObject,
+    ObservedPod,
+    ObservedService,
+)
+from stoker.naming import Component
+
+Body = Mapping[str, Any]
+
+# A bound claim does not unbind; one that is missing or pending is asked for again.
+_CLAIM_BOUND_FOR_S: Final = 60.0
+CLAIM_RETRY_S: Final = 5.0
+_TERMINATION_LIMIT: Final = 4096
+_MESSAGE_LIMIT: Final = 1024
+
+
+class Observer:
+    """Builds an `Observed`; remembers parsed specs and the phases of bound claims."""
+
+    def __init__(self, client: Client, store: Store, clock: Clock, claims: Iterable[str]) -> None:
+        self._client = client
+        self._store = store
+        self._clock = clock
+        self._engine_claims = tuple(claims)  # the administrator's, mounted beside the model's
+        self._specs: dict[Key, tuple[str, InferenceServiceSpec | None, str | None]] = {}
+        self._claims: dict[tuple[str, str], float] = {}  # when a bound claim was last seen
+
+    async def observe(self, key: Key) -> Observed | None:
+        """Look once; None when there is no such service."""
+        body = self._store.service(key)
+        if body is None:
+            return None
+        service = self._service(key, body)
+        children = self._store.children(key)
+        return Observed(
+            service=service,
+            objects=tuple(
+                observed_object(kind, child) for kind, child in children if kind != POD.name
+            ),
+            pods=self.pods(key),
+            claims=await self._phases(service),
+        )
+
+    def pods(self, key: Key) -> tuple[ObservedPod, ...]:
+        """The pods of a service as the watches have them now."""
+        found = (
+            observed_pod(body)
+            for kind, body in self._store.children(key)
+            if kind == POD.name and is_component(body)
+        )
+        return tuple(sorted(found, key=lambda pod: pod.name))
+
+    def forget(self, key: Key) -> None:
+        """Drop what was remembered of a service that is gone."""
+        self._specs.pop(key, None)
+
+    def _service(self, key: Key, body: Body) -> ObservedService:
+        metadata = body["metadata"]
+        fingerprint = f"{metadata['uid']}/{metadata.get('generation')}"
+        known = self._specs.get(key)
+        if known is None or known[0] != fingerprint:
+            known = (fingerprint, *parse_spec(body.get("spec") or {}))
+            self._specs[key] = known
+        return ObservedService(
+            key=key,
+            uid=metadata["uid"],
+            generation=int(metadata.get("generation") or 0),
+            resource_version=metadata["resourceVersion"],
+            spec=known[1],
+            spec_error=known[2],
+            annotations=metadata.get("annotations") or {},
+            status=body.get("status") or {},
+            deleting="deletionTimestamp" in metadata,
+        )
+
+    async def _phases(self, service: ObservedService) -> dict[str, str | None]:
+        names = set(self._engine_claims)
+        if service.spec is not None:
+            names.add(claim_of(service.spec.model.uri))
+        return {name: await self._phase(service.key.namespace, name) for name in sorted(names)}
+
+    async def _phase(self, namespace: str, name: str) -> str | None:
+        now = self._clock.monotonic()
+        if now - self._claims.get((namespace, name), -_CLAIM_BOUND_FOR_S) < _CLAIM_BOUND_FOR_S:
+            return "Bound"
+        self._claims.pop((namespace, name), None)
+        try:
+            body = await self._client.get(CLAIM.path(namespace, name))
+        except NotFound:
+            return None
+        phase = str((body.get("status") or {}).get("phase") or "Pending")
+        if phase == "Bound":
+            self._claims[namespace, name] = now
+        return phase
+
+
+def claim_of(uri: str) -> str:
+    """The claim that a `pvc://CLAIM/PATH` names."""
+    return uri.removeprefix("pvc://").split("/", 1)[0]
+
+
+def parse_spec(raw: Body) -> tuple[InferenceServiceSpec | None, str | None]:
+    """The typed spec, or what is wrong with it: an object may be older than its schema."""
+    try:
+        return InferenceServiceSpec.model_validate(raw), None
+    except ValidationError as error:
+        problems = (
+            f"spec.{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+            for problem in error.errors()
+        )
+        return None, "; ".join(problems)[:_MESSAGE_LIMIT]
+
+
+def observed_object(kind: str, body: Body) -> ObservedObject:
+    """A child with its controlling owner."""
+    metadata = body["metadata"]
+    return ObservedObject(
+        kind=kind,
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        owner_uid=controller_uid(metadata),
+        body=body,
+    )
+
+
+def controller_uid(metadata: Body) -> str | None:
+    """Uid of the owner that controls an object."""
+    for owner in metadata.get("ownerReferences") or ():
+        if owner.get("controller"):
+            return str(owner["uid"])
+    return None
+
+
+def is_component(pod: Body) -> bool:
+    """Whether a pod says which part of a service it is; anybody can put our other labels on one."""
+    labels = pod["metadata"].get("labels") or {}
+    return labels.get(naming.LABEL_COMPONENT) in set(Component)
+
+
+def observed_pod(body: Body) -> ObservedPod:
+    """What matters of a pod."""
+    metadata, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
+    labels = metadata.get("labels") or {}
+    conditions = {entry["type"]: entry for entry in status.get("conditions") or ()}
+    scheduled = conditions.get("PodScheduled") or {}
+    statuses = [
+        *(status.get("initContainerStatuses") or ()),
+        *(status.get("containerStatuses") or ()),
+    ]
+    return ObservedPod(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        component=Component(labels[naming.LABEL_COMPONENT]),
+        revision=labels.get(naming.LABEL_REVISION),
+        phase=str(status.get("phase") or "Unknown"),
+        ready=(conditions.get("Ready") or {}).get("status") == "True",
+        deleting="deletionTimestamp" in metadata,
+        ip=status.get("podIP") or None,
+        node=spec.get("nodeName") or None,
+        created=unix_time(metadata.get("creationTimestamp")) or 0.0,
+        restarts=sum(int(entry.get("restartCount") or 0) for entry in statuses),
+        scheduled=bool(spec.get("nodeName")) or scheduled.get("status") == "True",
+        unschedulable=(
+            str(scheduled.get("message") or scheduled.get("reason"))
+            if scheduled.get("status") == "False"
+            else None
+        ),
+        failures=tuple(failure for entry in statuses for failure in _failures(entry)),
+    )
+
+
+def _failures(entry: Body) -> Iterator[ContainerFailure]:
+    """Why a container waits or ended badly, the present state before the last one."""
+    state, last = entry.get("state") or {}, entry.get("lastState") or {}
+    ended = state.get("terminated") or last.get("terminated")
+    if ended is not None and ended.get("exitCode") == 0 and not state.get("waiting"):
+        ended = None
+    waiting = state.get("waiting")
+    if waiting is not None and waiting.get("reason") not in {
+        None,
+        "ContainerCreating",
+        "PodInitializing",
+    }:
+        yield _failure(entry, waiting, ended)
+    elif ended is not None:
+        yield _failure(entry, ended, ended)
+
+
+def _failure(entry: Body, cause: Body, ended: Body | None) -> ContainerFailure:
+    ended = ended or {}
+    termination = ended.get("message")
+    return ContainerFailure(
+        container=str(entry.get("name")),
+        reason=str(cause.get("reason") or "Error"),
+        message=str(cause.get("message") or "")[:_MESSAGE_LIMIT],
+        exit_code=ended.get("exitCode"),
+        termination=str(termination)[:_TERMINATION_LIMIT] if termination else None,
+        finished=unix_time(ended.get("finishedAt")),
+    )
+
+
+def unix_time(text: str | None) -> float | None:
+    """Seconds since 1970 of a time as the API server writes it."""
+    return datetime.fromisoformat(text).timestamp() if text else None

@@ -1,0 +1,72 @@
+"""The only writer of a service's status. It writes when something differs, and otherwise nothing.
+
+The plan says what holds; this module adds when it began to hold: a condition keeps its
+lastTransitionTime while its status word stays the same. The whole status is one server-side apply
+of its own field manager, so a field that is no longer sent disappears, and `kubectl scale` or a
+user's spec change never collides with it. The uid goes along, so that a service that was deleted
+and made again never inherits a word.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from stoker import naming
+from stoker.cluster.client import APPLY, Client
+from stoker.cluster.kinds import SERVICE
+from stoker.cluster.store import Store
+from stoker.errors import NotFound
+from stoker.model.moment import Moment
+from stoker.model.observed import ObservedService
+
+
+class StatusWriter:
+    """Writes the status subresource."""
+
+    def __init__(self, client: Client, store: Store) -> None:
+        self._client = client
+        self._store = store
+
+    async def write(self, service: ObservedService, wanted: Mapping[str, Any], now: Moment) -> bool:
+        """Write the wanted status unless it is there already; say whether it was written."""
+        status = with_times(wanted, service.status, service.generation, now)
+        if status == service.status:
+            return False
+        key = service.key
+        try:
+            written = await self._client.write(
+                "PATCH",
+                SERVICE.path(key.namespace, key.name, "status"),
+                {
+                    "apiVersion": SERVICE.api_version,
+                    "kind": SERVICE.name,
+                    "metadata": {
+                        "name": key.name,
+                        "namespace": key.namespace,
+                        "uid": service.uid,
+                    },
+                    "status": status,
+                },
+                query={"fieldManager": naming.STATUS_FIELD_MANAGER, "force": "true"},
+                content_type=APPLY,
+            )
+        except NotFound:
+            return False  # deleted between the look and the word
+        self._store.put(SERVICE.name, written)
+        return True
+
+
+def with_times(
+    wanted: Mapping[str, Any], previous: Mapping[str, Any], generation: int, now: Moment
+) -> dict[str, Any]:
+    """The wanted status as it is stored: conditions dated, nothing empty, nothing null."""
+    before = {entry["type"]: entry for entry in previous.get("conditions") or ()}
+    conditions = []
+    for entry in wanted.get("conditions") or ():
+        old = before.get(entry["type"])
+        same = old is not None and old.get("status") == entry["status"]
+        since = old["lastTransitionTime"] if old is not None and same else now.rfc3339()
+        conditions.append({"observedGeneration": generation, **entry, "lastTransitionTime": since})
+    status = {name: value for name, value in wanted.items() if value is not None}
+    if conditions:
+        status["conditions"] = conditions
+    return status

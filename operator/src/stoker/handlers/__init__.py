@@ -1,0 +1,1 @@
+"""The only importer of Kopf: watches in, keys out, and the process around them."""

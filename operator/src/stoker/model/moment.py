@@ -1,0 +1,21 @@
+"""Now, as an argument. The core never asks a clock.
+
+Two clocks, because each lies in its own way: the monotonic one measures windows and wake-ups and
+means nothing to another process; the Unix one is what pods and people write down and may jump.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One reading of both clocks, in seconds."""
+
+    monotonic: float
+    unix: float
+
+    def rfc3339(self, monotonic: float | None = None) -> str:
+        """As the API server writes it; also for another time given on the monotonic clock."""
+        unix = self.unix if monotonic is None else self.unix - (self.monotonic - monotonic)
+        return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,102 @@
+"""What one look at the cluster found, before anything is decided.
+
+`observe` builds an `Observed` from caches and a few reads; every decision of a pass is made from
+this one value, so that two decisions never see two different worlds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from stoker.api.v1alpha1 import InferenceServiceSpec
+from stoker.naming import Component
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Namespace and name of a service."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedObject:
+    """A child object as the API server has it."""
+
+    kind: str
+    name: str
+    uid: str
+    resource_version: str
+    owner_uid: str | None  # uid of the controlling owner
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerFailure:
+    """Why a container of a pod does not run, or ended last."""
+
+    container: str
+    reason: str  # ImagePullBackOff, CrashLoopBackOff, OOMKilled, Error, …
+    message: str
+    exit_code: int | None = None
+    termination: str | None = None  # the raw termination message
+    finished: float | None = None  # Unix seconds
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedPod:
+    """One pod of the service. Times in Unix seconds."""
+
+    name: str
+    uid: str
+    component: Component
+    revision: str | None
+    phase: str
+    ready: bool
+    deleting: bool
+    ip: str | None
+    node: str | None
+    created: float
+    restarts: int
+    scheduled: bool
+    unschedulable: str | None  # the scheduler's message, when it said no
+    failures: tuple[ContainerFailure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedService:
+    """The user's object: spec parsed at the door, status as last written."""
+
+    key: Key
+    uid: str
+    generation: int
+    resource_version: str
+    spec: InferenceServiceSpec | None  # None when it cannot be parsed; see `spec_error`
+    spec_error: str | None
+    annotations: Mapping[str, str]
+    status: Mapping[str, Any]
+    deleting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Everything that one pass knows about one service."""
+
+    service: ObservedService
+    objects: tuple[ObservedObject, ...]
+    pods: tuple[ObservedPod, ...]
+    # Claims the service names: phase (Bound, Pending, Lost), or None when there is no such claim.
+    claims: Mapping[str, str | None] = field(default_factory=dict)
+    # (kind, name) of objects that exist under our names but belong to somebody else.
+    taken: frozenset[tuple[str, str]] = frozenset()
+
+    def object(self, kind: str, name: str) -> ObservedObject | None:
+        """Our child of that kind and name, if it exists."""
+        for candidate in self.objects:
+            if candidate.kind == kind and candidate.name == name:
+                return candidate
+        return None

@@ -1,0 +1,59 @@
+"""What one replica of a service is, once the spec has met the administrator's catalogue.
+
+`plan.replica` makes it, `render.engine` turns it into a pod. All mappings are sorted tuples of
+pairs, so that equal replicas are equal values and give equal bytes.
+"""
+
+from dataclasses import dataclass
+
+from stoker.model.platform import Mount
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerators:
+    """What the replica runs on: how many of which resource, and on which nodes."""
+
+    names: tuple[str, ...]  # catalogue entries, the preferred one first
+    resource: str | None  # extended resource; None for processors
+    count: int
+    # Node labels of each entry, in the order of `names`.
+    selectors: tuple[Pairs, ...]
+    tolerations: tuple[Pairs, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PodAdditions:
+    """What the user added to the pods, already allowed."""
+
+    node_selector: Pairs = ()
+    tolerations: tuple[Pairs, ...] = ()
+    labels: Pairs = ()
+    annotations: Pairs = ()
+    requests: Pairs = ()
+    limits: Pairs = ()
+    priority_class: str | None = None
+    runtime_class: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """Everything that decides how one engine pod looks. Durations in seconds."""
+
+    engine: str
+    image: str
+    python: str
+    claim: str
+    folder: str  # below the claim's root, '' for the root itself
+    served_names: tuple[str, ...]
+    args: Pairs
+    env: Pairs
+    mounts: tuple[Mount, ...]
+    accelerators: Accelerators
+    additions: PodAdditions
+    shared_memory: str
+    worker_image: str
+    image_pull_secrets: tuple[str, ...]
+    settle_s: float
+    drain_s: float

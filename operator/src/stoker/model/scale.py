@@ -1,0 +1,45 @@
+"""What the autoscaler remembers, sees and answers.
+
+`stoker.autoscale.decide_service(observed, load, history, platform, now) -> ScaleDecision` makes the
+answer, `stoker.plan.service.plan_service(observed, scale, platform, now) -> Plan` carries it out.
+The control shell keeps `ScaleDecision.history` in memory for the next pass; a fresh `History()`
+after a restart means that no window is full, so nothing scales down for a while.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from stoker.model.load import Load
+from stoker.model.plan import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What one service's autoscaler knows of the past. Times in monotonic seconds."""
+
+    # Start of the unbroken observation that the windows are made of; None: nothing seen yet.
+    since: float | None = None
+    # Time of the last complete sample.
+    seen: float | None = None
+    # Sliding-window maximum of the need: times rise, needs fall, the first entry is the largest.
+    needs: tuple[tuple[float, int], ...] = ()
+    # When a request was last seen, or the start of the observation.
+    active_at: float | None = None
+    # Request counter of each frontend pod at the last complete sample.
+    counters: Mapping[str, float] = field(default_factory=dict)
+    # When replicas were last added: those are still warming and credited for a while.
+    raised_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleDecision:
+    """How many replicas are wanted in all, over every revision, and why."""
+
+    replicas: int
+    verdict: Verdict  # why this number; it varies with the load, so it is for logs and lastScale
+    active: bool = False  # whether Stoker scales by load at this moment: condition ScalingActive
+    activity: Verdict | None = None  # the steady words of that condition
+    load: Load | None = None  # the complete sample behind the decision
+    queue_target: int | None = None  # waiting requests per replica that are fine
+    history: History = field(default_factory=History)
+    wake_at: float | None = None  # monotonic; when the answer may change without new data

@@ -1,0 +1,96 @@
+"""Every name, label and annotation that Stoker gives; nobody else derives one.
+
+A service's name is at most 40 characters, so each derived name below fits the 63 of a DNS label
+without truncation. The three selector labels are frozen by a golden test: selectors of Deployments
+are immutable, so a change here would orphan every running replica. Pools tell revisions apart by
+label selector alone, so no pod is ever relabelled.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+GROUP: Final = "stoker.dev"
+FIELD_MANAGER: Final = "stoker"
+STATUS_FIELD_MANAGER: Final = "stoker-status"
+USER_AGENT: Final = "stoker-operator"
+
+LABEL_SERVICE: Final = "stoker.dev/service"
+LABEL_COMPONENT: Final = "stoker.dev/component"
+LABEL_REVISION: Final = "stoker.dev/revision"
+SELECTOR_LABELS: Final = (LABEL_SERVICE, LABEL_COMPONENT, LABEL_REVISION)
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY: Final = "stoker"
+
+# The digest of what we applied last; a differing digest is what makes us write again.
+ANNOTATION_APPLIED: Final = "stoker.dev/applied"
+# On a revision's Deployment: a replica of it has answered once, so it is worth keeping.
+ANNOTATION_SERVED: Final = "stoker.dev/served"
+# On the frontend's Deployment: what the user asked for; only a change of this rolls it.
+ANNOTATION_FACTORS: Final = "stoker.dev/factors"
+ANNOTATIONS: Final = (ANNOTATION_APPLIED, ANNOTATION_SERVED, ANNOTATION_FACTORS)
+# On the operator's Lease: host:port where the leader answers.
+ANNOTATION_ADDRESS: Final = "stoker.dev/address"
+
+
+class Component(StrEnum):
+    """The two kinds of pods that a service has."""
+
+    ENGINE = "engine"
+    FRONTEND = "frontend"
+
+
+class Track(StrEnum):
+    """One pool, one picker and one weight at the frontend. Only the stable track ships so far."""
+
+    STABLE = "stable"
+    CANDIDATE = "candidate"
+
+
+def selector(service: str, component: Component, revision: str | None = None) -> dict[str, str]:
+    """Labels that select a component's pods, of one revision or of all."""
+    labels = {LABEL_SERVICE: service, LABEL_COMPONENT: component.value}
+    if revision is not None:
+        labels[LABEL_REVISION] = revision
+    return labels
+
+
+def labels(service: str, component: Component, revision: str | None = None) -> dict[str, str]:
+    """All labels of an object: the selector labels and the recommended ones."""
+    return {
+        **selector(service, component, revision),
+        LABEL_MANAGED_BY: MANAGED_BY,
+        "app.kubernetes.io/name": "inferenceservice",
+        "app.kubernetes.io/instance": service,
+        "app.kubernetes.io/component": component.value,
+        "app.kubernetes.io/part-of": "stoker",
+    }
+
+
+def address(service: str) -> str:
+    """The Service that clients talk to."""
+    return service
+
+
+def engine(service: str) -> str:
+    """ServiceAccount, PodDisruptionBudget and NetworkPolicy of the engine pods."""
+    return f"{service}-engine"
+
+
+def engine_deployment(service: str, revision: str) -> str:
+    """The Deployment of one revision."""
+    return f"{service}-engine-{revision}"
+
+
+def frontend(service: str) -> str:
+    """Deployment, ServiceAccount, Role, RoleBinding, budget and policy of the frontend pods."""
+    return f"{service}-frontend"
+
+
+def frontend_config(service: str, digest: str) -> str:
+    """The frontend's ConfigMap, named by its content: a change is a new name, never an edit."""
+    return f"{service}-frontend-{digest}"
+
+
+def pool(service: str, track: Track) -> str:
+    """The InferencePool of one track."""
+    return f"{service}-{track.value}"

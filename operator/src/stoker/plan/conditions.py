@@ -1,0 +1,326 @@
+"""The judgement of a service: for each condition an ordered list of small checks, first hit wins.
+
+`Ready` says whether the address answers or holds. It is true at zero replicas, where a request
+wakes the service, and while an old revision serves for a new one that cannot; what is wrong with
+the new one is then in `Progressing`. Each condition carries the generation that it judged, so
+`kubectl wait --for=condition=Ready` waits for the present spec.
+
+Two kinds of condition are abnormal when true: `NameTaken`, and `Reconciling` and `Stalled`, which
+follow the convention of kstatus (Helm, Flux, kubectl apply-wait tools): they are there only while
+they are true.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from stoker.model import reasons
+from stoker.model.plan import Condition, Verdict
+from stoker.plan import failures
+from stoker.plan.situation import Situation
+
+READY: Final = "Ready"
+PROGRESSING: Final = "Progressing"
+SCHEDULABLE: Final = "Schedulable"
+SCALING_ACTIVE: Final = "ScalingActive"
+MODEL_READY: Final = "ModelReady"
+NAME_TAKEN: Final = "NameTaken"
+RECONCILING: Final = "Reconciling"
+STALLED: Final = "Stalled"
+
+# True, False or Unknown with its verdict, or None: this check has nothing to say.
+Finding = tuple[str, Verdict] | None
+Check = Callable[[Situation], Finding]
+
+_MESSAGE_LIMIT: Final = 1024
+
+
+def judge(situation: Situation) -> tuple[Condition, ...]:
+    """Every condition of the service, in a fixed order."""
+    conditions = [
+        _first(READY, _READY_CHECKS, situation),
+        _first(PROGRESSING, _PROGRESSING_CHECKS, situation),
+        _first(SCALING_ACTIVE, (_scaling,), situation),
+        _first(SCHEDULABLE, _SCHEDULABLE_CHECKS, situation),
+        _first(MODEL_READY, _MODEL_CHECKS, situation),
+        _first(NAME_TAKEN, (_name_taken, _names_free), situation),
+    ]
+    progressing = conditions[1]
+    stalled = _refused(situation) or _name_taken(situation)
+    if stalled is not None:
+        conditions.append(_condition(STALLED, "True", stalled[1]))
+    elif progressing.status == "True":
+        verdict = Verdict(progressing.reason, progressing.message)
+        conditions.append(_condition(RECONCILING, "True", verdict))
+    return tuple(conditions)
+
+
+def _first(kind: str, checks: tuple[Check, ...], situation: Situation) -> Condition:
+    for check in checks:
+        finding = check(situation)
+        if finding is not None:
+            return _condition(kind, *finding)
+    raise AssertionError(f"the last check of {kind} always answers")
+
+
+def _condition(kind: str, status: str, verdict: Verdict) -> Condition:
+    message = verdict.message
+    if len(message) > _MESSAGE_LIMIT:
+        message = message[: _MESSAGE_LIMIT - 1] + "…"
+    return Condition(kind, status, verdict.reason, message)
+
+
+# Findings that several conditions share.
+
+
+def _refused(situation: Situation) -> Finding:
+    return None if situation.refusal is None else ("False", situation.refusal)
+
+
+def _name_taken(situation: Situation) -> Finding:
+    taken = sorted(situation.observed.taken)
+    if not taken:
+        return None
+    names = ", ".join(f"{kind} {name}" for kind, name in taken)
+    return "True", Verdict(
+        reasons.NAME_TAKEN,
+        f"{names} exists and does not belong to this service, so it is left alone. Delete or "
+        "rename it, or give the service another name.",
+    )
+
+
+def _names_free(_: Situation) -> Finding:
+    return "False", Verdict(reasons.NAMES_FREE, "Every object of the service is its own.")
+
+
+# Ready.
+
+
+def _name_taken_blocks(situation: Situation) -> Finding:
+    found = _name_taken(situation)
+    return None if found is None else ("False", found[1])
+
+
+def _old_revision_serves_refused_spec(situation: Situation) -> Finding:
+    if situation.refusal is None or situation.ready == 0 or not _frontend_ready(situation):
+        return None
+    return "True", Verdict(
+        reasons.OLD_REVISION_SERVES,
+        f"The last good revision keeps serving. {situation.refusal.message}",
+    )
+
+
+def _frontend_not_ready(situation: Situation) -> Finding:
+    if _frontend_ready(situation):
+        return None
+    frontends = situation.frontends
+    cause = failures.failure_of(frontends) or failures.unschedulable_of(frontends, None)
+    why = f" {cause.message}" if cause is not None else ""
+    return "False", Verdict(
+        reasons.FRONTEND_NOT_READY,
+        f"No frontend pod answers yet ({len(frontends)} of {situation.frontend_replicas} "
+        f"exist).{why}",
+    )
+
+
+def _scaled_to_zero(situation: Situation) -> Finding:
+    if not situation.wants_nothing:
+        return None
+    if situation.spec is not None and situation.spec.scaling is None:
+        return "True", Verdict(
+            reasons.SCALED_TO_ZERO,
+            "No replica is wanted; requests are held until replicas is raised.",
+        )
+    return "True", Verdict(
+        reasons.SCALED_TO_ZERO, "No replica runs; the first request is held and wakes the service."
+    )
+
+
+def _all_ready(situation: Situation) -> Finding:
+    if situation.state.ready < situation.scale.replicas or situation.state.ready == 0:
+        return None
+    return "True", Verdict(reasons.ALL_READY, "Every replica answers.")
+
+
+def _old_revision_serves(situation: Situation) -> Finding:
+    if situation.ready == 0 or situation.state.ready > 0:
+        return None
+    failure = situation.failure
+    why = f" The new one does not answer: {failure.message}" if failure is not None else ""
+    return "True", Verdict(reasons.OLD_REVISION_SERVES, f"The old revision serves.{why}")
+
+
+def _some_ready(situation: Situation) -> Finding:
+    if situation.ready == 0:
+        return None
+    return "True", Verdict(reasons.SOME_REPLICAS_READY, "Replicas answer, but not all of them yet.")
+
+
+def _failing(situation: Situation) -> Finding:
+    failure = situation.failure
+    return None if failure is None else ("False", failure)
+
+
+def _claim(situation: Situation) -> Finding:
+    problem = situation.claim_problem
+    if problem is None:
+        return None
+    claim, phase = problem
+    if phase is None:
+        models = situation.replica is None or situation.replica.claim == claim
+        remedy = "correct model.uri" if models else "ask who keeps the engine catalogue"
+        return "False", Verdict(
+            reasons.CLAIM_NOT_FOUND,
+            f"There is no PersistentVolumeClaim {claim} in namespace "
+            f"{situation.observed.service.key.namespace}: create it, or {remedy}.",
+        )
+    return "False", Verdict(
+        reasons.CLAIM_NOT_BOUND,
+        f"PersistentVolumeClaim {claim} is {phase}: no volume backs it yet; see kubectl describe "
+        f"pvc {claim}.",
+    )
+
+
+def _waking(situation: Situation) -> Finding:
+    scaling = situation.spec.scaling if situation.spec is not None else None
+    if scaling is None or scaling.min_replicas > 0 or not situation.state.served:
+        return None
+    return "True", Verdict(
+        reasons.WAKING_UP, "A replica is starting; requests are held until it answers."
+    )
+
+
+def _waiting(_: Situation) -> Finding:
+    return "False", Verdict(reasons.WAITING_FOR_PODS, "No replica answers yet; it is starting.")
+
+
+def _frontend_ready(situation: Situation) -> bool:
+    return any(pod.ready and not pod.deleting for pod in situation.frontends)
+
+
+_READY_CHECKS: Final[tuple[Check, ...]] = (
+    _name_taken_blocks,
+    _old_revision_serves_refused_spec,
+    _refused,
+    _frontend_not_ready,
+    _scaled_to_zero,
+    _all_ready,
+    _old_revision_serves,
+    _some_ready,
+    _claim,  # before failures: a missing claim makes the scheduler speak too, but less clearly
+    _failing,
+    _waking,
+    _waiting,
+)
+
+
+# Progressing.
+
+
+def _rollout_blocked(situation: Situation) -> Finding:
+    if situation.state.ready > 0 or situation.wants_nothing:
+        return None
+    finding = _claim(situation) or _failing(situation)
+    if finding is None:
+        return None
+    verdict = finding[1]
+    if not situation.others:
+        return "False", verdict
+    return "False", Verdict(
+        reasons.ROLLOUT_BLOCKED,
+        f"The new revision does not answer ({verdict.reason}): {verdict.message}",
+    )
+
+
+def _rolling_out(situation: Situation) -> Finding:
+    if not situation.others:
+        return None
+    return "True", Verdict(reasons.ROLLING_OUT, f"Replicas move to revision {situation.revision}.")
+
+
+def _scaling_now(situation: Situation) -> Finding:
+    wanted = situation.scale.replicas
+    exist = sum(not pod.deleting for pod in situation.engines)
+    if situation.state.ready == wanted == exist:
+        return None
+    return "True", Verdict(reasons.SCALING, f"On the way to {wanted} replicas.")
+
+
+def _settled(_: Situation) -> Finding:
+    return "False", Verdict(reasons.SETTLED, "What runs is what is wanted.")
+
+
+_PROGRESSING_CHECKS: Final[tuple[Check, ...]] = (
+    _name_taken_blocks,
+    _refused,
+    _rollout_blocked,
+    _rolling_out,
+    _scaling_now,
+    _settled,
+)
+
+
+# ScalingActive.
+
+
+def _scaling(situation: Situation) -> Finding:
+    scale = situation.scale
+    return "True" if scale.active else "False", scale.activity or scale.verdict
+
+
+# Schedulable.
+
+
+def _unschedulable(situation: Situation) -> Finding:
+    resource = situation.replica.accelerators.resource if situation.replica is not None else None
+    verdict = failures.unschedulable_of(situation.engines, resource) or failures.unschedulable_of(
+        situation.frontends, None
+    )
+    return None if verdict is None else ("False", verdict)
+
+
+def _nothing_to_schedule(situation: Situation) -> Finding:
+    if situation.engines:
+        return None
+    return "Unknown", Verdict(reasons.NOTHING_TO_SCHEDULE, "There is no replica to place.")
+
+
+def _scheduled(_: Situation) -> Finding:
+    return "True", Verdict(reasons.SCHEDULED, "Every pod has a node.")
+
+
+_SCHEDULABLE_CHECKS: Final[tuple[Check, ...]] = (_unschedulable, _nothing_to_schedule, _scheduled)
+
+
+# ModelReady.
+
+
+def _model_loaded(situation: Situation) -> Finding:
+    if situation.state.ready == 0:
+        return None
+    return "True", Verdict(reasons.MODEL_LOADED, "A replica has loaded the model and answers.")
+
+
+def _model_broken(situation: Situation) -> Finding:
+    failure = situation.failure
+    if failure is None or failure.reason not in {reasons.MODEL_NOT_FOUND, reasons.MODEL_INVALID}:
+        return None
+    return "False", failure
+
+
+def _model_was_loaded(situation: Situation) -> Finding:
+    if not situation.state.served:
+        return None
+    return "True", Verdict(reasons.MODEL_LOADED, "This revision has loaded the model before.")
+
+
+def _model_unknown(_: Situation) -> Finding:
+    return "Unknown", Verdict(reasons.MODEL_NOT_LOADED, "No replica has loaded the model yet.")
+
+
+_MODEL_CHECKS: Final[tuple[Check, ...]] = (
+    _model_loaded,
+    _claim,
+    _model_broken,
+    _model_was_loaded,
+    _model_unknown,
+)

@@ -1,0 +1,82 @@
+"""The name of a revision: a hash of named factors of the spec.
+
+Two specs share a revision exactly when no replica would have to restart to go from one to the
+other. The factors are what the user asked for, never what the operator made of it: a new operator,
+a new worker image or an edited catalogue restarts nothing, it waits for the next revision (see
+`plan.engines` for the one exception, a revision that does not run anyway).
+
+A factor of a type that has no canonical form is an error, rather than a hash of too little. The
+factors and the hash are frozen by a test; a new field of the spec joins with the value that leaves
+older specs their hash: None and empty factors are left out.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final
+
+from stoker.api.v1alpha1 import InferenceServiceSpec
+from stoker.model.observed import Key
+from stoker.plan import replica
+from stoker.quantity import parse_quantity
+
+LENGTH: Final = 8
+
+
+def revision_of(key: Key, spec: InferenceServiceSpec) -> str:
+    """The revision that this spec asks for."""
+    given = {name: canonical(value) for name, value in factors(key, spec).items()}
+    text = json.dumps(
+        {name: value for name, value in given.items() if value not in (None, {}, [])},
+        sort_keys=True,
+        separators=(",", ":"),
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
+
+
+def factors(key: Key, spec: InferenceServiceSpec) -> dict[str, object]:
+    """All that makes a replica what it is, by name."""
+    template = spec.template
+    return {
+        "model": replica.model_location(spec),
+        "servedNames": replica.served_names(key, spec),
+        "engine": spec.engine.name,
+        "image": spec.engine.image,
+        "args": spec.engine.args,
+        "env": {variable.name: variable.value for variable in spec.engine.env},
+        "acceleratorTypes": spec.accelerator.types,
+        "ranks": replica.ranks_of(spec),
+        "maxModelLen": spec.context.max_model_len,
+        "nodeSelector": template.node_selector,
+        "tolerations": [
+            [toleration.key, toleration.operator, toleration.value, toleration.effect]
+            for toleration in template.tolerations
+        ],
+        "priorityClass": template.priority_class_name,
+        "labels": template.labels,
+        "annotations": template.annotations,
+        "requests": _amounts(template.resources.requests),
+        "limits": _amounts(template.resources.limits),
+        "runtimeClass": template.runtime_class_name,
+    }
+
+
+def canonical(value: object) -> object:
+    """A form that equal values share; TypeError for a type that has none."""
+    match value:
+        case Enum():
+            return canonical(value.value)
+        case None | bool() | int() | str():
+            return value
+        case list() | tuple():
+            return [canonical(item) for item in value]
+        case Mapping():
+            return {str(name): canonical(item) for name, item in value.items()}
+        case _:
+            raise TypeError(f"a revision cannot be named by a {type(value).__name__}")
+
+
+def _amounts(resources: Mapping[str, str]) -> dict[str, str]:
+    """1000m and 1 are the same amount of processor."""
+    return {name: f"{parse_quantity(value).normalize():f}" for name, value in resources.items()}

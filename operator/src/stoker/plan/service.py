@@ -1,0 +1,121 @@
+"""One pass over one service: from a look at the cluster to everything that should happen.
+
+    refuse?  →  revision  →  rollout step  →  writes  →  conditions  →  status, events
+
+This is the only place that decides replicas of Deployments: the autoscaler says how many there
+should be in all, the rollout step shares them among revisions. What cannot be carried out changes
+nothing that runs: the last good revision keeps its pods, and still scales.
+"""
+
+from stoker.api.v1alpha1 import InferenceServiceSpec, RolloutStrategy
+from stoker.model import reasons
+from stoker.model.moment import Moment
+from stoker.model.observed import Observed, ObservedService
+from stoker.model.plan import Apply, Delete, Plan, Verdict
+from stoker.model.platform import Platform
+from stoker.model.scale import ScaleDecision
+from stoker.plan import (
+    actions,
+    admission,
+    conditions,
+    engines,
+    frontend,
+    replica,
+    revision,
+    rollout,
+    situation,
+    status,
+)
+from stoker.plan.situation import Situation
+from stoker.render import objects, support
+
+
+def plan_service(observed: Observed, scale: ScaleDecision, platform: Platform, now: Moment) -> Plan:
+    """Everything that one pass wants done for a service."""
+    if observed.service.deleting:
+        # The garbage collector removes what we own; writing now would only make it anew.
+        return Plan(actions=())
+    present = situate(observed, scale, platform)
+    writes, notes = _writes(present, platform)
+    judged = conditions.judge(present)
+    return Plan(
+        actions=actions.in_order(writes),
+        status=status.build_status(present, judged, platform, now),
+        events=status.build_events(present, judged),
+        wake_at=scale.wake_at,
+        notes=(scale.verdict, *notes),
+    )
+
+
+def situate(observed: Observed, scale: ScaleDecision, platform: Platform) -> Situation:
+    """Gather what the pass judges by."""
+    service = observed.service
+    spec = service.spec
+    refusal = _refusal(service, platform)
+    wanted = _revision(service, refusal)
+    states = situation.revision_states(observed)
+    return Situation(
+        observed=observed,
+        scale=scale,
+        refusal=refusal,
+        replica=(
+            None
+            if spec is None or refusal is not None
+            else replica.replica_of(service.key, spec, platform)
+        ),
+        revision=wanted,
+        states=states,
+        step=_step(spec, scale, wanted, states),
+        frontend_replicas=1 if spec is None else spec.frontend.replicas,
+    )
+
+
+def _refusal(service: ObservedService, platform: Platform) -> Verdict | None:
+    if service.spec is None:
+        return Verdict(
+            reasons.INVALID_SPEC,
+            f"The spec cannot be read: {service.spec_error or 'no reason given'}",
+        )
+    return admission.refuse(service.spec, platform)
+
+
+def _revision(service: ObservedService, refusal: Verdict | None) -> str | None:
+    """The revision to carry out: the spec's, or the last good one where the spec is refused."""
+    if service.spec is not None and refusal is None:
+        return revision.revision_of(service.key, service.spec)
+    last = service.status.get("revision")
+    return last if isinstance(last, str) else None
+
+
+def _step(
+    spec: InferenceServiceSpec | None,
+    scale: ScaleDecision,
+    wanted: str | None,
+    states: tuple[rollout.RevisionState, ...],
+) -> rollout.Step:
+    if wanted is None:
+        return rollout.Step({}, ())
+    strategy = RolloutStrategy.ROLLING if spec is None else spec.rollout.strategy
+    surge = 1 if spec is None else spec.rollout.max_surge
+    return rollout.next_step(scale.replicas, wanted, strategy, surge, states)
+
+
+def _writes(present: Situation, platform: Platform) -> tuple[list[Apply | Delete], list[Verdict]]:
+    observed, spec = present.observed, present.spec
+    writes: list[Apply | Delete] = []
+    notes: list[Verdict] = []
+    if observed.taken and not present.states:
+        # A service that cannot have all its objects and runs nothing yet costs nothing.
+        return writes, notes
+    if spec is not None and present.refusal is None:
+        owner = objects.owner_of(observed.service)
+        for manifest in support.render_support(owner, platform.operator_namespace):
+            write = actions.apply_if_needed(manifest, observed)
+            if write is not None:
+                writes.append(write)
+        frontend_writes, frontend_notes = frontend.plan_frontend(observed, spec, platform)
+        writes.extend(frontend_writes)
+        notes.extend(frontend_notes)
+    engine_writes, engine_notes = engines.plan_engines(present)
+    # Engines first: they are what takes long to start.
+    return [*engine_writes, *writes], [*notes, *engine_notes]

@@ -1,0 +1,160 @@
+"""All that a pass judges by, gathered once: the look, the decision on replicas, and what follows.
+
+Every check of `plan.conditions` and every part of status reads this one value.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stoker import naming
+from stoker.api.v1alpha1 import InferenceServiceSpec
+from stoker.model import reasons
+from stoker.model.observed import Observed, ObservedObject, ObservedPod
+from stoker.model.plan import Verdict
+from stoker.model.replica import Replica
+from stoker.model.scale import ScaleDecision
+from stoker.naming import Component
+from stoker.plan import failures
+from stoker.plan.rollout import RevisionState, Step
+from stoker.render import engine
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """One service at one moment."""
+
+    observed: Observed
+    scale: ScaleDecision
+    refusal: Verdict | None  # why the spec cannot be carried out
+    replica: Replica | None  # what the spec asks for; None where it is refused
+    revision: str | None  # the revision that is carried out
+    states: tuple[RevisionState, ...]
+    step: Step
+    frontend_replicas: int
+
+    @property
+    def spec(self) -> InferenceServiceSpec | None:
+        """The spec, when it could be read."""
+        return self.observed.service.spec
+
+    @property
+    def engines(self) -> list[ObservedPod]:
+        """Engine pods of every revision."""
+        return pods_of(self.observed, Component.ENGINE)
+
+    @property
+    def frontends(self) -> list[ObservedPod]:
+        """Frontend pods."""
+        return pods_of(self.observed, Component.FRONTEND)
+
+    @property
+    def mine(self) -> list[ObservedPod]:
+        """Engine pods of the revision that is carried out."""
+        return [pod for pod in self.engines if pod.revision == self.revision]
+
+    @property
+    def state(self) -> RevisionState:
+        """The revision that is carried out."""
+        for state in self.states:
+            if state.name == self.revision:
+                return state
+        return RevisionState(self.revision or "", 0, 0, 0, served=False)
+
+    @property
+    def ready(self) -> int:
+        """Engine pods that answer, of every revision."""
+        return sum(state.ready for state in self.states)
+
+    @property
+    def others(self) -> list[RevisionState]:
+        """Older revisions of which something is left."""
+        return [s for s in self.states if s.name != self.revision and (s.replicas or s.pods)]
+
+    @property
+    def claim_problem(self) -> tuple[str, str | None] | None:
+        """The first claim that cannot be mounted, and its phase (None: there is no such claim)."""
+        for claim, phase in sorted(self.observed.claims.items()):
+            if phase != "Bound":
+                return claim, phase
+        return None
+
+    @property
+    def failure(self) -> Verdict | None:
+        """Why the engine pods of this revision do not answer."""
+        resource = self.replica.accelerators.resource if self.replica is not None else None
+        return (
+            failures.failure_of(self.mine)
+            or failures.unschedulable_of(self.mine, resource)
+            or refused_pods(self.observed, self.revision)
+        )
+
+    @property
+    def wants_nothing(self) -> bool:
+        """Whether no replica is wanted."""
+        return self.scale.replicas == 0
+
+
+def pods_of(observed: Observed, component: Component) -> list[ObservedPod]:
+    """Pods of one component, in a stable order."""
+    return sorted(
+        (pod for pod in observed.pods if pod.component is component),
+        key=lambda pod: (pod.created, pod.name),
+    )
+
+
+def engine_deployments(observed: Observed) -> dict[str, ObservedObject]:
+    """Deployments of engine revisions by revision."""
+    found = {}
+    for candidate in observed.objects:
+        labels = candidate.body.get("metadata", {}).get("labels") or {}
+        revision = labels.get(naming.LABEL_REVISION)
+        if (
+            candidate.kind == "Deployment"
+            and revision
+            and labels.get(naming.LABEL_COMPONENT) == Component.ENGINE.value
+        ):
+            found[revision] = candidate
+    return found
+
+
+def spec_replicas(deployment: ObservedObject) -> int:
+    """Replicas that a Deployment is told to have."""
+    replicas = deployment.body.get("spec", {}).get("replicas")
+    return replicas if isinstance(replicas, int) else 1
+
+
+def revision_states(observed: Observed) -> tuple[RevisionState, ...]:
+    """What there is of each revision, by Deployments and by pods."""
+    deployments = engine_deployments(observed)
+    pods = pods_of(observed, Component.ENGINE)
+    states = []
+    for name in sorted({*deployments, *(pod.revision for pod in pods if pod.revision)}):
+        own = [pod for pod in pods if pod.revision == name]
+        ready = sum(pod.ready and not pod.deleting for pod in own)
+        deployment = deployments.get(name)
+        body: Mapping[str, Any] = deployment.body if deployment is not None else {}
+        states.append(
+            RevisionState(
+                name=name,
+                replicas=spec_replicas(deployment) if deployment is not None else 0,
+                ready=ready,
+                pods=max(len(own), (body.get("status") or {}).get("replicas") or 0),
+                served=ready > 0 or engine.was_served(body),
+            )
+        )
+    return tuple(states)
+
+
+def refused_pods(observed: Observed, revision: str | None) -> Verdict | None:
+    """What the API server says when it does not let a Deployment make its pods."""
+    deployment = engine_deployments(observed).get(revision or "")
+    if deployment is None:
+        return None
+    for condition in (deployment.body.get("status") or {}).get("conditions") or []:
+        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
+            return Verdict(
+                reasons.PODS_REFUSED,
+                f"The API server refuses the pods (quota or policy): {condition.get('message')}",
+            )
+    return None

@@ -1,0 +1,166 @@
+"""The status of a service as the API writes it. Equal worlds give equal bytes.
+
+The times of conditions are the writer's business. `load` and `queueDepth` are the sample behind the
+last decision: they move with a change of the wanted replicas, or when the queue crosses the target,
+and then at most once a minute, so that a steady service is never written.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from stoker import naming
+from stoker.model import reasons
+from stoker.model.load import Load
+from stoker.model.moment import Moment
+from stoker.model.plan import Condition, Event
+from stoker.model.platform import Platform
+from stoker.naming import Component
+from stoker.plan import replica
+from stoker.plan.conditions import NAME_TAKEN, READY
+from stoker.plan.situation import Situation
+from stoker.render import addresses
+
+LOAD_REFRESH_S: Final = 60.0
+_REVISIONS_LIMIT: Final = 10
+_ABNORMAL_WHEN_TRUE: Final = frozenset({NAME_TAKEN})
+# Conditions that say "not so" without anything being wrong.
+_EXPECTED: Final = frozenset(
+    {
+        reasons.FIXED_REPLICAS,
+        reasons.FRONTEND_NOT_READY,
+        reasons.METRICS_MISSING,
+        reasons.SETTLED,
+        reasons.WAITING_FOR_PODS,
+    }
+)
+
+
+def build_status(
+    situation: Situation,
+    conditions: Iterable[Condition],
+    platform: Platform,
+    now: Moment,
+) -> dict[str, Any]:
+    """The whole status."""
+    service = situation.observed.service
+    key, before = service.key, service.status
+    selector = naming.selector(key.name, Component.ENGINE)
+    status: dict[str, Any] = {
+        "observedGeneration": service.generation,
+        "replicas": sum(not pod.deleting for pod in situation.engines),
+        "readyReplicas": situation.ready,
+        "desiredReplicas": situation.scale.replicas,
+        "selector": ",".join(f"{name}={value}" for name, value in selector.items()),
+        "address": addresses.service_url(key, platform.cluster_domain),
+        "revisions": _revisions(situation),
+        "conditions": [
+            {
+                "type": condition.type,
+                "status": condition.status,
+                "reason": condition.reason,
+                "message": condition.message,
+                "observedGeneration": service.generation,
+            }
+            for condition in conditions
+        ],
+        **_load(situation, before, now),
+    }
+    if situation.revision is not None:
+        status["revision"] = situation.revision
+    if situation.spec is not None:
+        status["model"] = replica.served_names(key, situation.spec)[0]
+    elif "model" in before:
+        status["model"] = before["model"]
+    if situation.replica is not None:
+        status["plan"] = replica.describe(situation.replica)
+    elif "plan" in before:
+        status["plan"] = before["plan"]
+    last = _last_scale(situation, before, now)
+    if last is not None:
+        status["lastScale"] = last
+    return status
+
+
+def build_events(situation: Situation, conditions: Iterable[Condition]) -> tuple[Event, ...]:
+    """What a person should hear of: conditions with a new reason, and changes of the number."""
+    before = situation.observed.service.status
+    known = {
+        condition.get("type"): (condition.get("status"), condition.get("reason"))
+        for condition in before.get("conditions") or []
+    }
+    events = []
+    for condition in conditions:
+        changed = known.get(condition.type) != (condition.status, condition.reason)
+        bad = condition.status == ("True" if condition.type in _ABNORMAL_WHEN_TRUE else "False")
+        warns = bad and condition.reason not in _EXPECTED
+        if changed and (warns or condition.type == READY):
+            kind = "Warning" if warns else "Normal"
+            events.append(Event(kind, condition.reason, f"{condition.type}: {condition.message}"))
+    wanted, told = situation.scale.replicas, before.get("desiredReplicas")
+    if isinstance(told, int) and told != wanted:
+        verdict = situation.scale.verdict
+        events.append(
+            Event("Normal", verdict.reason, f"{told} to {wanted} replicas: {verdict.message}")
+        )
+    return tuple(events)
+
+
+def _revisions(situation: Situation) -> list[dict[str, Any]]:
+    wanted = situation.step.replicas
+    states = sorted(
+        (state for state in situation.states if state.name not in situation.step.finished),
+        key=lambda state: (state.name != situation.revision, -state.ready, state.name),
+    )
+    return [
+        {"name": state.name, "wanted": wanted.get(state.name, 0), "ready": state.ready}
+        for state in states[:_REVISIONS_LIMIT]
+    ]
+
+
+def _last_scale(
+    situation: Situation, before: Mapping[str, Any], now: Moment
+) -> Mapping[str, Any] | None:
+    told, scale = before.get("desiredReplicas"), situation.scale
+    if not isinstance(told, int) or told == scale.replicas:
+        return before.get("lastScale")
+    return {
+        "from": told,
+        "to": scale.replicas,
+        "reason": scale.verdict.reason,
+        "message": scale.verdict.message,
+        "time": now.rfc3339(),
+    }
+
+
+def _load(situation: Situation, before: Mapping[str, Any], now: Moment) -> dict[str, Any]:
+    scale = situation.scale
+    kept = {name: before[name] for name in ("load", "queueDepth") if name in before}
+    if scale.load is None or scale.queue_target is None:
+        return kept if situation.spec is not None and situation.spec.scaling is not None else {}
+    if "load" in kept and not _refreshes(situation, scale.load, before, now):
+        return kept
+    return {
+        "queueDepth": scale.load.queue_depth,
+        "load": {
+            "held": scale.load.held,
+            "waiting": scale.load.waiting,
+            "running": scale.load.running,
+            "time": now.rfc3339(scale.load.time),
+        },
+    }
+
+
+def _refreshes(situation: Situation, load: Load, before: Mapping[str, Any], now: Moment) -> bool:
+    if before.get("desiredReplicas") != situation.scale.replicas:
+        return True
+    target = (situation.scale.queue_target or 0) * max(1, situation.ready)
+    crossed = (before.get("queueDepth", 0) > target) != (load.queue_depth > target)
+    return crossed and now.unix - _unix(before["load"].get("time")) >= LOAD_REFRESH_S
+
+
+def _unix(text: object) -> float:
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except ValueError:
+        return 0.0

@@ -1,0 +1,53 @@
+"""The administrator's file as the value that decisions are made from."""
+
+from stoker.model.platform import AcceleratorPlatform, EnginePlatform, Mount, Platform
+from stoker.settings import Settings
+
+
+def platform_of(settings: Settings, operator_namespace: str) -> Platform:
+    """Settings → Platform."""
+    return Platform(
+        operator_namespace=operator_namespace,
+        worker_image=settings.images.worker,
+        envoy_image=settings.images.envoy,
+        picker_image=settings.images.picker,
+        engines={
+            name: EnginePlatform(
+                name=name,
+                image=engine.image,
+                python=engine.python,
+                mounts=tuple(Mount(mount.claim, mount.path) for mount in engine.mounts),
+                env=engine.env,
+                args=engine.args,
+                allowed_args=engine.allowed_args,
+                allowed_env=engine.allowed_env,
+                image_prefixes=engine.image_prefixes,
+                concurrency=engine.concurrency,
+                shared_memory=engine.shared_memory,
+            )
+            for name, engine in settings.engines.items()
+        },
+        accelerators={
+            name: AcceleratorPlatform(
+                name=name,
+                resource=accelerator.resource,
+                node_selector=accelerator.node_selector,
+                tolerations=tuple(
+                    toleration.model_dump(exclude_none=True)
+                    for toleration in accelerator.tolerations
+                ),
+            )
+            for name, accelerator in settings.accelerators.items()
+        },
+        default_accelerator=settings.default_accelerator,
+        notify=settings.notify,
+        cluster_domain=settings.cluster_domain,
+        image_pull_secrets=settings.image_pull_secrets,
+        allowed_labels=settings.allowed.labels,
+        allowed_annotations=settings.allowed.annotations,
+        allowed_tolerations=settings.allowed.tolerations,
+        allowed_priority_classes=settings.allowed.priority_classes,
+        allowed_runtime_classes=settings.allowed.runtime_classes,
+        settle_s=settings.drain.settle_seconds,
+        drain_s=settings.drain.drain_seconds,
+    )

@@ -1,0 +1,175 @@
+"""One pass over one service: observe → sample → decide → apply → status → events → wake.
+
+The pass itself is `_pass`; everything around it is about how a pass may end. A user's mistake is no
+failure: the plan turned it into a condition. What the API server refuses although the plan thought
+it right becomes one too. A world that is not ready is looked at again with a growing delay. A bug
+is logged with its traceback, counted and tried again, and no other service notices.
+"""
+
+import dataclasses
+import itertools
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from stoker.autoscale import decide_service
+from stoker.clock import Clock
+from stoker.cluster.apply import Applier
+from stoker.cluster.events import EventPoster
+from stoker.cluster.observe import CLAIM_RETRY_S, Observer
+from stoker.cluster.status import StatusWriter
+from stoker.errors import (
+    ClusterUnavailable,
+    Conflict,
+    LeadershipLost,
+    NotFound,
+    Refused,
+    Terminating,
+)
+from stoker.model import reasons
+from stoker.model.moment import Moment
+from stoker.model.observed import Key, Observed
+from stoker.model.plan import Event, Plan
+from stoker.model.platform import Platform
+from stoker.model.scale import History
+from stoker.plan.service import plan_service
+from stoker.reconcile.queue import Backoff
+from stoker.telemetry.metrics import Metrics
+from stoker.telemetry.sampler import Samplers
+
+_log = logging.getLogger(__name__)
+
+# A stranger's object may go away without our being told.
+_TAKEN_RETRY_S: Final = 10.0
+# What the API server refused, it may accept after a change of quota or policy.
+_REFUSED_RETRY_S: Final = 30.0
+
+
+class ServiceReconciler:
+    """The worker of the queue for InferenceServices."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        platform: Platform,
+        observer: Observer,
+        applier: Applier,
+        status: StatusWriter,
+        events: EventPoster,
+        samplers: Samplers,
+        metrics: Metrics,
+    ) -> None:
+        self._clock = clock
+        self._platform = platform
+        self._observer = observer
+        self._applier = applier
+        self._status = status
+        self._events = events
+        self._samplers = samplers
+        self._metrics = metrics
+        self._histories: dict[Key, History] = {}
+        self._backoff: Backoff[Key] = Backoff()
+        self._passes = itertools.count(1)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Look at a service once; when to look again."""
+        started = time.monotonic()
+        number = next(self._passes)
+        outcome, delay = "ok", None
+        wake_at: float | None = None
+        try:
+            wake_at = await self._pass(key, number)
+            self._backoff.succeeded(key)
+        except (Conflict, NotFound, Terminating, ClusterUnavailable) as error:
+            outcome, delay = "not_ready", self._backoff.failed(key)
+            delay = max(delay, getattr(error, "retry_after", None) or 0.0)
+            _log.info("later: %s", error, extra=_tags(key, number, type(error).__name__))
+        except Refused as error:
+            outcome, delay = "refused", self._backoff.failed(key)
+            _log.warning("refused: %s", error, extra=_tags(key, number, reasons.WRITE_REFUSED))
+        except LeadershipLost as error:
+            outcome = "not_leading"
+            _log.warning("stopped: %s", error, extra=_tags(key, number, "LeadershipLost"))
+        except Exception as error:  # noqa: BLE001 (a bug in one service stays in that service)
+            outcome, delay = "bug", self._backoff.failed(key)
+            self._metrics.bugs.inc()
+            _log.exception("a bug: %s", error, extra=_tags(key, number, "Bug"))
+        self._metrics.passes.labels(outcome=outcome).observe(time.monotonic() - started)
+        return wake_at if delay is None else self._clock.monotonic() + delay
+
+    async def _pass(self, key: Key, number: int) -> float | None:
+        observed = await self._observer.observe(key)
+        if observed is None or observed.service.deleting:
+            self._forget(key)
+            return None
+        service = observed.service
+        scales = service.spec is not None and service.spec.scaling is not None
+        self._samplers.ensure(key, wanted=scales)
+        now = Moment(self._clock.monotonic(), self._clock.unix())
+        history = self._histories.get(key, History())
+        scale = decide_service(observed, self._samplers.latest(key), history, self._platform, now)
+        self._histories[key] = scale.history
+        plan = plan_service(observed, scale, self._platform, now)
+        taken = await self._applier.find_taken(observed, plan.actions)
+        if taken:
+            observed = dataclasses.replace(observed, taken=taken)
+            plan = plan_service(observed, scale, self._platform, now)
+        if plan.actions:
+            for note in plan.notes:
+                _log.info("plan: %s", note.message, extra=_tags(key, number, note.reason))
+        retry = await self._carry_out(observed, plan, now)
+        return _earliest(plan.wake_at, retry, _pending(observed, now))
+
+    async def _carry_out(self, observed: Observed, plan: Plan, now: Moment) -> float | None:
+        service, status, retry = observed.service, plan.status, None
+        events: tuple[Event, ...] = plan.events
+        try:
+            self._metrics.writes.inc(await self._applier.carry_out(service, plan.actions))
+        except Refused as error:
+            _log.warning("refused: %s", error, extra=_tags(service.key, 0, reasons.WRITE_REFUSED))
+            status = _with_refusal(status, str(error))
+            events = (*events, Event("Warning", reasons.WRITE_REFUSED, str(error)))
+            retry = now.monotonic + _REFUSED_RETRY_S
+        if await self._status.write(service, status, now):
+            await self._events.post(service, events)
+        return retry
+
+    def _forget(self, key: Key) -> None:
+        self._samplers.ensure(key, wanted=False)
+        self._histories.pop(key, None)
+        self._backoff.succeeded(key)
+        self._observer.forget(key)
+        self._events.forget(key)
+
+
+def _tags(key: Key, number: int, reason: str) -> dict[str, Any]:
+    return {"key": str(key), "pass_id": number, "reason": reason}
+
+
+def _pending(observed: Observed, now: Moment) -> float | None:
+    """When to ask again for what no watch reports: claims, and names that a stranger holds."""
+    if observed.taken:
+        return now.monotonic + _TAKEN_RETRY_S
+    if any(phase != "Bound" for phase in observed.claims.values()):
+        return now.monotonic + CLAIM_RETRY_S
+    return None
+
+
+def _earliest(*times: float | None) -> float | None:
+    return min((time for time in times if time is not None), default=None)
+
+
+def _with_refusal(status: Mapping[str, Any], message: str) -> dict[str, Any]:
+    """The status, with `Progressing` saying what the API server does not accept."""
+    conditions = [
+        entry for entry in status.get("conditions") or () if entry["type"] != "Progressing"
+    ]
+    refusal = {
+        "type": "Progressing",
+        "status": "False",
+        "reason": reasons.WRITE_REFUSED,
+        "message": f"The API server refuses an object of this service: {message}",
+    }
+    return {**status, "conditions": [*conditions, refusal]}

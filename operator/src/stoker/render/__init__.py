@@ -1,0 +1,1 @@
+"""Typed values → manifests. Total, pure, golden-tested: same input, same bytes, nothing mutated."""

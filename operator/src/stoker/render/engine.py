@@ -1,0 +1,321 @@
+"""The Deployment of one revision: any stock engine image, supervised by our worker.
+
+An init container copies the worker into an emptyDir; the engine's container runs it on the image's
+own Python, and the worker starts the engine. The template of a Deployment that exists is never
+rendered again (`rescale`): a template that differs in one byte makes Kubernetes restart every
+replica, so a new operator or a new worker image waits for the next revision. Kubernetes' own
+rolling update therefore only runs when a person asks for it (kubectl rollout restart); it is set so
+that this loses nothing.
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Final
+
+from stoker import naming
+from stoker.model.replica import Pairs, Replica
+from stoker.naming import Component
+from stoker.render.objects import Owner, finish
+from stoker_worker import contract
+
+Manifest = dict[str, Any]
+
+CONTAINER: Final = "engine"
+INIT_CONTAINER: Final = "install-worker"
+USER: Final = 65532  # nobody's number in the usual images
+
+_TMP_DIR: Final = "/tmp"  # noqa: S108 - a mount of the pod's own
+_WORKER: Final = "stoker-worker"
+_CACHE: Final = "cache"
+_TMP: Final = "tmp"
+_SHARED_MEMORY: Final = "shared-memory"
+_MODEL: Final = "model"
+_LOCAL_VOLUMES: Final = f"{_WORKER},{_CACHE},{_TMP},{_SHARED_MEMORY}"
+
+
+def render_engine(owner: Owner, revision: str, replica: Replica, replicas: int) -> Manifest:
+    """The Deployment of a revision that does not exist yet."""
+    service = owner.key.name
+    return finish(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {
+                "name": naming.engine_deployment(service, revision),
+                "labels": naming.labels(service, Component.ENGINE, revision),
+            },
+            "spec": {
+                "replicas": replicas,
+                "revisionHistoryLimit": 1,
+                "selector": {"matchLabels": naming.selector(service, Component.ENGINE, revision)},
+                "strategy": {
+                    "type": "RollingUpdate",
+                    "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+                },
+                "template": _template(service, revision, replica),
+            },
+        },
+        owner,
+    )
+
+
+def rescale(observed: Mapping[str, Any], replicas: int) -> Manifest:
+    """The Deployment as the API server has it, with another number of replicas."""
+    metadata = observed["metadata"]
+    kept = {
+        key: value
+        for key, value in (metadata.get("annotations") or {}).items()
+        if key in naming.ANNOTATIONS
+    }
+    manifest = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "labels": metadata.get("labels") or {},
+            "annotations": kept,
+            "ownerReferences": metadata.get("ownerReferences") or [],
+        },
+        "spec": {**observed["spec"], "replicas": replicas},
+    }
+    return copy.deepcopy(manifest)
+
+
+def mark_served(deployment: Manifest) -> Manifest:
+    """A copy that notes for later passes: a replica of this revision has answered once."""
+    marked = copy.deepcopy(deployment)
+    marked["metadata"].setdefault("annotations", {})[naming.ANNOTATION_SERVED] = "true"
+    return marked
+
+
+def was_served(observed: Mapping[str, Any]) -> bool:
+    """Whether that note is there."""
+    annotations = observed.get("metadata", {}).get("annotations") or {}
+    return annotations.get(naming.ANNOTATION_SERVED) == "true"
+
+
+def worker_config(replica: Replica) -> contract.WorkerConfig:
+    """What the worker is told."""
+    folder = f"{contract.MODEL_DIR}/{replica.folder}".rstrip("/")
+    return contract.WorkerConfig(
+        engine=replica.engine,
+        model_path=folder,
+        served_names=list(replica.served_names),
+        args=dict(replica.args),
+        settle_s=replica.settle_s,
+        drain_s=replica.drain_s,
+    )
+
+
+def _template(service: str, revision: str, replica: Replica) -> Manifest:
+    additions = replica.additions
+    return {
+        "metadata": {
+            "labels": {
+                **dict(additions.labels),
+                **naming.labels(service, Component.ENGINE, revision),
+            },
+            "annotations": {
+                **dict(additions.annotations),
+                # Its emptyDirs hold nothing worth keeping, so a node autoscaler may move the pod.
+                "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes": _LOCAL_VOLUMES,
+                "kubectl.kubernetes.io/default-container": CONTAINER,
+            },
+        },
+        "spec": _compact(
+            {
+                "serviceAccountName": naming.engine(service),
+                "automountServiceAccountToken": False,
+                # A Service named vllm would set VLLM_PORT, which the engine reads as its own.
+                "enableServiceLinks": False,
+                "terminationGracePeriodSeconds": worker_config(replica).grace_period_s(),
+                "securityContext": {
+                    "runAsNonRoot": True,
+                    "runAsUser": USER,
+                    "runAsGroup": USER,
+                    "fsGroup": USER,
+                    "fsGroupChangePolicy": "OnRootMismatch",
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+                "imagePullSecrets": [{"name": name} for name in replica.image_pull_secrets],
+                "priorityClassName": additions.priority_class,
+                "runtimeClassName": additions.runtime_class,
+                "nodeSelector": _node_selector(replica),
+                "affinity": _affinity(replica),
+                "tolerations": [
+                    dict(toleration)
+                    for toleration in (
+                        *replica.accelerators.tolerations,
+                        *additions.tolerations,
+                    )
+                ],
+                "initContainers": [_init_container(replica)],
+                "containers": [_container(replica)],
+                "volumes": _volumes(replica),
+            }
+        ),
+    }
+
+
+def _init_container(replica: Replica) -> Manifest:
+    return {
+        "name": INIT_CONTAINER,
+        "image": replica.worker_image,
+        "command": list(contract.INSTALL_COMMAND),
+        "resources": {
+            "requests": {"cpu": "10m", "memory": "32Mi"},
+            "limits": {"memory": "128Mi"},
+        },
+        "securityContext": _security_context(),
+        "terminationMessagePolicy": "File",
+        "volumeMounts": [{"name": _WORKER, "mountPath": contract.INSTALL_DIR}],
+    }
+
+
+def _container(replica: Replica) -> Manifest:
+    return {
+        "name": CONTAINER,
+        "image": replica.image,
+        "command": [replica.python, *contract.SERVE_COMMAND[1:]],
+        "env": _env(replica),
+        "ports": [
+            {"name": "http", "containerPort": contract.ENGINE_PORT, "protocol": "TCP"},
+            {"name": "worker", "containerPort": contract.WORKER_PORT, "protocol": "TCP"},
+        ],
+        "resources": _resources(replica),
+        "securityContext": _security_context(),
+        "terminationMessagePath": contract.TERMINATION_LOG,
+        "terminationMessagePolicy": "File",
+        **_probes(),
+        "volumeMounts": [
+            {"name": _WORKER, "mountPath": contract.INSTALL_DIR, "readOnly": True},
+            {"name": _MODEL, "mountPath": contract.MODEL_DIR, "readOnly": True},
+            {"name": _CACHE, "mountPath": contract.CACHE_DIR},
+            {"name": _TMP, "mountPath": _TMP_DIR},
+            {"name": _SHARED_MEMORY, "mountPath": "/dev/shm"},  # noqa: S108 - as above
+            *(
+                {"name": f"mount-{number}", "mountPath": mount.path, "readOnly": True}
+                for number, mount in enumerate(replica.mounts)
+            ),
+        ],
+    }
+
+
+def _probes() -> Manifest:
+    """The worker judges the engine; the kubelet only asks the worker.
+
+    Loading may take an hour and is the worker's business, so no start-up deadline is set on it:
+    the start-up probe waits for the worker alone. Readiness is asked each second, because a pod
+    that leaves the pool late loses requests. Liveness is generous: it fails only when the worker
+    itself is gone, and a busy machine must not look like that.
+    """
+
+    def probe(path: str, **timing: int) -> Manifest:
+        return {"httpGet": {"path": path, "port": "worker", "scheme": "HTTP"}, **timing}
+
+    return {
+        "startupProbe": probe(
+            contract.PATH_LIVE, periodSeconds=1, timeoutSeconds=5, failureThreshold=300
+        ),
+        "readinessProbe": probe(
+            contract.PATH_READY, periodSeconds=1, timeoutSeconds=3, failureThreshold=2
+        ),
+        "livenessProbe": probe(
+            contract.PATH_LIVE, periodSeconds=10, timeoutSeconds=10, failureThreshold=6
+        ),
+    }
+
+
+def _env(replica: Replica) -> list[Manifest]:
+    """The engine's environment; what the pod's own shape decides wins."""
+    cache = contract.CACHE_DIR
+    own = {
+        contract.ENV_CONFIG: worker_config(replica).to_json(),
+        # The root is read-only and the user has no entry in the image's passwd.
+        "HOME": cache,
+        "USER": "stoker",
+        "LOGNAME": "stoker",
+        "TMPDIR": _TMP_DIR,
+        "XDG_CACHE_HOME": f"{cache}/xdg",
+        "VLLM_CACHE_ROOT": f"{cache}/vllm",
+        "TORCHINDUCTOR_CACHE_DIR": f"{cache}/torchinductor",
+        "TRITON_CACHE_DIR": f"{cache}/triton",
+        # Nothing may leave the pod, so do not wait for it to fail.
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+    }
+    env = {**dict(replica.env), **own}
+    return [{"name": name, "value": env[name]} for name in sorted(env)]
+
+
+def _resources(replica: Replica) -> Manifest:
+    requests: dict[str, str] = dict(replica.additions.requests)
+    limits: dict[str, str] = dict(replica.additions.limits)
+    accelerators = replica.accelerators
+    if accelerators.resource is not None:
+        requests[accelerators.resource] = str(accelerators.count)
+        limits[accelerators.resource] = str(accelerators.count)
+    return _compact({"requests": requests, "limits": limits})
+
+
+def _node_selector(replica: Replica) -> dict[str, str]:
+    """The user's labels, and the accelerator's where there is no choice between several."""
+    selectors = replica.accelerators.selectors
+    chosen = selectors[0] if len(selectors) == 1 else ()
+    return {**dict(chosen), **dict(replica.additions.node_selector)}
+
+
+def _affinity(replica: Replica) -> Manifest:
+    """A choice of accelerators: one of them, the first ones preferred."""
+    selectors = replica.accelerators.selectors
+    if len(selectors) == 1:
+        return {}
+    terms = [{"matchExpressions": _expressions(selector)} for selector in selectors]
+    return {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms},
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                {"weight": 100 - 10 * place, "preference": term} for place, term in enumerate(terms)
+            ],
+        }
+    }
+
+
+def _expressions(selector: Pairs) -> list[Manifest]:
+    return [{"key": key, "operator": "In", "values": [value]} for key, value in selector]
+
+
+def _volumes(replica: Replica) -> list[Manifest]:
+    def claim(name: str, claim_name: str) -> Manifest:
+        # Read-only at the volume too, or the kubelet would change the group of every file in it.
+        return {
+            "name": name,
+            "persistentVolumeClaim": {"claimName": claim_name, "readOnly": True},
+        }
+
+    return [
+        {"name": _WORKER, "emptyDir": {}},
+        claim(_MODEL, replica.claim),
+        {"name": _CACHE, "emptyDir": {}},
+        {"name": _TMP, "emptyDir": {}},
+        {
+            "name": _SHARED_MEMORY,
+            "emptyDir": {"medium": "Memory", "sizeLimit": replica.shared_memory},
+        },
+        *(claim(f"mount-{number}", mount.claim) for number, mount in enumerate(replica.mounts)),
+    ]
+
+
+def _security_context() -> Manifest:
+    return {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
+
+
+def _compact(mapping: Manifest) -> Manifest:
+    """Without what is absent or empty, which the API server would drop anyway."""
+    return {key: value for key, value in mapping.items() if value not in (None, {}, [])}

@@ -1,0 +1,85 @@
+"""What stands around the engine pods: their identity, their budget, and who may talk to them."""
+
+from typing import Any
+
+from stoker import naming
+from stoker.naming import Component
+from stoker.render.objects import Owner, finish
+from stoker_worker import contract
+
+Manifest = dict[str, Any]
+
+
+def render_support(owner: Owner, operator_namespace: str) -> tuple[Manifest, ...]:
+    """Objects of the engine component that do not depend on a revision, in the order to apply."""
+    return tuple(
+        finish(manifest, owner)
+        for manifest in (
+            _service_account(owner.key.name),
+            _network_policy(owner.key.name, operator_namespace),
+            _disruption_budget(owner.key.name),
+        )
+    )
+
+
+def _metadata(service: str) -> Manifest:
+    return {
+        "name": naming.engine(service),
+        "labels": naming.labels(service, Component.ENGINE),
+    }
+
+
+def _service_account(service: str) -> Manifest:
+    """An identity without rights and without a token."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": _metadata(service),
+        "automountServiceAccountToken": False,
+    }
+
+
+def _disruption_budget(service: str) -> Manifest:
+    """One at a time; a pod that is not ready blocks no node drain."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": _metadata(service),
+        "spec": {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": naming.selector(service, Component.ENGINE)},
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        },
+    }
+
+
+def _network_policy(service: str, operator_namespace: str) -> Manifest:
+    """Requests come from this service's frontend, scrapes from the operator; nothing goes out.
+
+    The kubelet's probes come from the node, which every enforcer lets through. An engine needs no
+    peer and no name server: its model is mounted.
+    """
+    operator = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": operator_namespace}}
+    }
+    frontend = {"podSelector": {"matchLabels": naming.selector(service, Component.FRONTEND)}}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": _metadata(service),
+        "spec": {
+            "podSelector": {"matchLabels": naming.selector(service, Component.ENGINE)},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [
+                {
+                    "from": [frontend, operator],
+                    "ports": [{"protocol": "TCP", "port": contract.ENGINE_PORT}],
+                },
+                {
+                    "from": [operator],
+                    "ports": [{"protocol": "TCP", "port": contract.WORKER_PORT}],
+                },
+            ],
+            "egress": [],
+        },
+    }

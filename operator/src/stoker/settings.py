@@ -1,0 +1,220 @@
+"""The administrator's file, `/etc/stoker/config.yaml`, as a typed value.
+
+The chart writes it from its values; its keys are camelCase. Nothing here is guessed: an unknown key
+is an error, because a misspelt allow-list that silently stays empty is found only by a user. Every
+error names the file, the field and what to write, all of them at once.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEFAULT_PATH: Final = Path("/etc/stoker/config.yaml")
+
+Image = Annotated[str, Field(min_length=1, max_length=512)]
+
+
+class ConfigError(ValueError):
+    """The operator cannot use its configuration; each line says where, what and the remedy."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=to_camel, validate_by_name=True
+    )
+
+
+class Images(_Section):
+    """The images that Stoker itself brings."""
+
+    worker: Image = Field(description="image of the worker, for example ghcr.io/stoker/worker:1.0")
+    envoy: Image = Field(description="image of the frontend's Envoy")
+    picker: Image = Field(description="image of the frontend's endpoint picker")
+
+
+class MountSettings(_Section):
+    """A claim that every engine container mounts read-only."""
+
+    claim: str = Field(description="name of a PersistentVolumeClaim of the service's namespace")
+    path: str = Field(pattern="^/", description="absolute path in the engine container")
+
+
+class EngineSettings(_Section):
+    """One entry of the engine catalogue."""
+
+    image: Image = Field(description="stock image of the engine, by digest if you can")
+    python: str = Field("python3", description="interpreter in the image, 3.9 or newer")
+    mounts: tuple[MountSettings, ...] = Field((), description="list of {claim, path}")
+    env: dict[str, str] = Field(default_factory=dict, description="environment of every engine")
+    args: dict[str, str] = Field(default_factory=dict, description="default engine flags")
+    allowed_args: frozenset[str] = Field(frozenset(), description="engine flags users may set")
+    allowed_env: frozenset[str] = Field(frozenset(), description="variables users may set")
+    image_prefixes: tuple[str, ...] = Field((), description="prefixes of images users may name")
+    concurrency: int = Field(256, ge=1, description="requests one replica computes at once")
+    shared_memory: str = Field("1Gi", description="size of /dev/shm, for example 1Gi")
+
+
+class TolerationSettings(_Section):
+    """A toleration of Kubernetes."""
+
+    key: str | None = Field(None, description="taint key")
+    operator: str | None = Field(None, pattern="^(Exists|Equal)$", description="Exists or Equal")
+    value: str | None = Field(None, description="taint value")
+    effect: str | None = Field(None, description="NoSchedule, PreferNoSchedule or NoExecute")
+
+
+class AcceleratorSettings(_Section):
+    """One entry of the accelerator catalogue."""
+
+    resource: str | None = Field(
+        None, description="extended resource, for example nvidia.com/gpu; absent for cpu"
+    )
+    node_selector: dict[str, str] = Field(
+        default_factory=dict, description="labels of the nodes that carry this type"
+    )
+    tolerations: tuple[TolerationSettings, ...] = Field((), description="taints to tolerate")
+
+
+class Allowed(_Section):
+    """What users may add to their engine pods. Empty by default."""
+
+    labels: tuple[str, ...] = Field((), description="label keys, or prefixes ending in '/'")
+    annotations: tuple[str, ...] = Field((), description="keys, or prefixes ending in '/'")
+    tolerations: tuple[str, ...] = Field((), description="taint keys")
+    priority_classes: tuple[str, ...] = Field((), description="names of priority classes")
+    runtime_classes: tuple[str, ...] = Field((), description="names of runtime classes")
+
+
+class Drain(_Section):
+    """How an engine pod leaves."""
+
+    settle_seconds: float = Field(3.0, ge=0, le=60, description="seconds, 0 to 60")
+    drain_seconds: float = Field(120.0, ge=1, le=3600, description="seconds, 1 to 3600")
+
+
+class LeaseSettings(_Section):
+    """Who leads, and how fast a dead leader is replaced."""
+
+    name: str = Field("stoker-operator", description="name of the Lease object")
+    duration_seconds: int = Field(15, ge=5, le=300, description="seconds, 5 to 300")
+    renew_deadline_seconds: float = Field(10, ge=2, le=250, description="below durationSeconds")
+    retry_seconds: float = Field(2, ge=0.2, le=60, description="below renewDeadlineSeconds")
+
+
+class Settings(_Section):
+    """Everything the administrator decides."""
+
+    images: Images = Field(description="images: {worker, envoy, picker}")
+    engines: dict[str, EngineSettings] = Field(
+        min_length=1, description="engine catalogue: {vllm: {image: …}}"
+    )
+    accelerators: dict[str, AcceleratorSettings] = Field(
+        min_length=1, description="accelerator catalogue: {cpu: {}, nvidia: {resource: …}}"
+    )
+    default_accelerator: str = Field(description="a name of the accelerator catalogue")
+    notify: str | None = Field(
+        None, pattern=r"^.+:[0-9]+$", description="host:port of the operator's Service"
+    )
+    cluster_domain: str = Field("cluster.local", description="DNS domain of the cluster")
+    image_pull_secrets: tuple[str, ...] = Field((), description="names of pull secrets")
+    allowed: Allowed = Field(Allowed.model_validate({}), description="what users may add")
+    drain: Drain = Field(Drain.model_validate({}), description="{settleSeconds, drainSeconds}")
+    watch_namespaces: tuple[str, ...] = Field((), description="namespaces; empty: all of them")
+    log_level: str = Field(
+        "info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error"
+    )
+    lease: LeaseSettings = Field(LeaseSettings.model_validate({}), description="leader election")
+
+
+class Pod(BaseSettings):
+    """Where this process runs, from the downward API."""
+
+    model_config = SettingsConfigDict(env_prefix="POD_", extra="ignore", frozen=True)
+
+    name: str = Field("", description="POD_NAME")
+    namespace: str = Field("", description="POD_NAMESPACE")
+    ip: str = Field("", description="POD_IP")
+
+
+def load_settings(path: Path) -> Settings:
+    """Read the file; `ConfigError` lists everything that is wrong with it."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}): pass the file with --config"
+        ) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: must be a mapping that starts with `images:`")
+    try:
+        settings = Settings.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{path}: {line}" for line in _explain(error))) from error
+    problems = list(_contradictions(settings))
+    if problems:
+        raise ConfigError("\n".join(f"{path}: {line}" for line in problems))
+    return settings
+
+
+def _contradictions(settings: Settings) -> Iterator[str]:
+    if settings.default_accelerator not in settings.accelerators:
+        known = ", ".join(sorted(settings.accelerators))
+        yield (
+            f"defaultAccelerator: {settings.default_accelerator!r} is not in the accelerator "
+            f"catalogue; write one of: {known}"
+        )
+    lease = settings.lease
+    if not lease.retry_seconds < lease.renew_deadline_seconds < lease.duration_seconds:
+        yield (
+            "lease: retrySeconds must be below renewDeadlineSeconds, and that below "
+            "durationSeconds; write for example 2, 10 and 15"
+        )
+
+
+def _explain(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors():
+        location = tuple(problem["loc"])
+        field = ".".join(str(part) for part in location)
+        owner, description = _describe(location)
+        if problem["type"] == "extra_forbidden":
+            known = ", ".join(sorted(owner)) if owner else "nothing"
+            yield f"{field}: there is no such field; write one of: {known}"
+        elif problem["type"] == "missing":
+            yield f"{field}: is missing; write {description}"
+        else:
+            yield f"{field}: {problem['msg']}; write {description}"
+
+
+def _describe(location: tuple[Any, ...]) -> tuple[tuple[str, ...], str]:
+    """Names that are known beside the last part of a location, and what that part means."""
+    model: type[BaseModel] | None = Settings
+    description = "a value of the right type"
+    known: tuple[str, ...] = ()
+    for part in location:
+        if model is None:
+            continue
+        fields = {field.alias or name: field for name, field in model.model_fields.items()}
+        known = tuple(fields)
+        if part not in fields:  # the name of a catalogue entry, the index of a list
+            continue
+        description = fields[part].description or description
+        model = _model_inside(fields[part].annotation)
+    return known, description
+
+
+def _model_inside(annotation: object) -> type[BaseModel] | None:
+    """The section that a field holds, by itself or as the values of a mapping or a list."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _model_inside(argument)
+        if found is not None:
+            return found
+    return None

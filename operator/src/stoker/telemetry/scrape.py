@@ -1,0 +1,49 @@
+"""One bounded GET: a second, a few megabytes, no redirect, no proxy, no compressed bomb."""
+
+from typing import Final
+
+import aiohttp
+
+from stoker import naming
+from stoker.telemetry.parse import SampleError
+
+TIMEOUT_S: Final = 1.0
+BODY_LIMIT: Final = 4 * 1024 * 1024
+_CONNECTIONS: Final = 64
+
+
+class Scraper:
+    """Reads the numbers of pods, by pod address alone."""
+
+    def __init__(self) -> None:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=10),
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+            headers={"User-Agent": naming.USER_AGENT, "Accept-Encoding": "identity"},
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+    async def get(self, url: str) -> str:
+        """The body; `SampleError` says in words why there is none."""
+        try:
+            async with self._session.get(url, allow_redirects=False) as response:
+                if response.status != 200:
+                    raise SampleError(f"HTTP {response.status}")
+                body = await response.content.read(BODY_LIMIT + 1)
+                while len(body) <= BODY_LIMIT and not response.content.at_eof():
+                    body += await response.content.read(BODY_LIMIT + 1 - len(body))
+        except TimeoutError as error:
+            raise SampleError(f"no answer within {TIMEOUT_S:g} s") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            if isinstance(error, SampleError):
+                raise
+            raise SampleError(f"{type(error).__name__}: {error}"[:200]) from error
+        if len(body) > BODY_LIMIT:
+            raise SampleError(f"an answer of more than {BODY_LIMIT} bytes")
+        return body.decode("utf-8", errors="replace")

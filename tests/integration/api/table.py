@@ -1,0 +1,284 @@
+"""Every constraint with a value that passes, one that does not, and what the refusal says.
+
+The bounds are written out here on purpose, not read from the schema: this is what was promised.
+A path names where the value goes; `{key}` puts it into a mapping under that key, `[]` into a list.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import dataclass
+from typing import Any
+
+TIME = "2026-01-01T00:00:00Z"
+CONDITION = {
+    "type": "Ready", "status": "True", "reason": "Ready", "message": "", "observedGeneration": 1,
+    "lastTransitionTime": TIME,
+}  # fmt: skip
+LOAD = {"held": 0, "waiting": 0, "running": 0, "time": TIME}
+SCALE = {"from": 0, "to": 1, "reason": "Held", "message": "", "time": TIME}
+REVISION = {"name": "a", "wanted": 1, "ready": 1}
+# What an object needs beside the field that is tried.
+SEEDS: dict[str, dict[str, Any]] = {
+    "spec": {"model": {"uri": "pvc://models"}},
+    "spec.model": {"uri": "pvc://models"},
+    "spec.scaling": {"maxReplicas": 1000},
+    "spec.engine.env[]": {"name": "A", "value": ""},
+    "spec.template.tolerations[]": {"key": "a"},
+    "status.conditions[]": CONDITION,
+    "status.load": LOAD,
+    "status.lastScale": SCALE,
+    "status.revisions[]": REVISION,
+}
+MATCH, LONG = "should match", "Too long"
+BELOW, ABOVE = "greater than or equal to", "less than or equal to"
+MANY, TOO_MANY = "must have at most", "Too many"
+DAY = "must be between 10s and 24h: write for example 90s, 10m or 1h30m"
+HOUR = "must be between 1s and 1h: write for example 90s, 10m or 1h30m"
+UP_TO_HOUR = "must be between 0s and 1h: write for example 90s, 10m or 1h30m"
+KEYS = "keys must be label keys"
+OURS = "belong to Stoker: choose another key"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One constraint."""
+
+    path: str
+    keyword: str
+    accept: Any
+    reject: Any
+    says: str
+
+    @property
+    def constraint(self) -> tuple[str, str]:
+        """Identity, as the walk over the schema gives it."""
+        return re.sub(r"\{[^}]*\}", "{}", self.path), self.keyword
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.keyword}"
+
+
+def put(path: str, value: Any) -> dict[str, Any]:
+    """The smallest object that has the value at the path; a copy, so that it may be changed."""
+    value = copy.deepcopy(value)
+    root: dict[str, Any] = {"spec": {"model": {"uri": "pvc://models"}}}
+    here: Any = root
+    steps = re.findall(r"[^.\[\]{}]+|\[\]|\{[^}]*\}", path)
+    walked = ""
+    for index, step in enumerate(steps):
+        last = index == len(steps) - 1
+        walked += step if step[0] in "[{" else f".{step}" if walked else step
+        upcoming = "" if last else steps[index + 1]
+        filling: Any = [] if upcoming == "[]" else copy.deepcopy(SEEDS.get(walked, {}))
+        if step == "[]":
+            here.append(value if last else filling)
+            here = here[-1]
+            continue
+        name = step.strip("{}")
+        if last:
+            here[name] = value
+        elif name not in here:
+            here[name] = filling
+        here = here[name]
+    return root
+
+
+def _many(count: int, value: Any) -> dict[str, Any]:
+    return {f"k{index}": value for index in range(count)}
+
+
+def _times(count: int, value: Any) -> list[Any]:
+    return [value] * count
+
+
+def _names(count: int) -> list[str]:
+    return [f"n{index}" for index in range(count)]
+
+
+def _env(count: int) -> list[dict[str, str]]:
+    return [{"name": f"N{index}", "value": ""} for index in range(count)]
+
+
+def _number(path: str, low: int, high: int) -> list[Case]:
+    return [
+        Case(path, "minimum", low, low - 1, f"{BELOW} {low}"),
+        Case(path, "maximum", high, high + 1, f"{ABOVE} {high}"),
+    ]
+
+
+def _text(path: str, limit: int, good: str, bad: str) -> list[Case]:
+    return [
+        Case(path, "pattern", good, bad, MATCH),
+        Case(path, "maxLength", "a" * limit, "a" * (limit + 1), LONG),
+    ]
+
+
+def _duration(path: str, good: tuple[str, str], bad: tuple[str, str], says: str) -> list[Case]:
+    return [
+        Case(path, "pattern", "0h1m30s", "90", MATCH),
+        Case(path, "maxLength", "000000m000000m20s"[1:], "000000m000000m20s", LONG),
+        *(Case(path, "cel[0]", *pair, says) for pair in zip(good, bad, strict=True)),
+    ]
+
+
+def _mapping(path: str, key: str, bad_key: str) -> list[Case]:
+    return [
+        Case(path, "maxProperties", _many(16, "x"), _many(17, "x"), MANY),
+        Case(path, "cel[0]", {key: "x", "a.b/c_D.e": "x"}, {bad_key: "x"}, KEYS),
+        Case(path, "cel[0]", {"a" * 63: "x"}, {"a" * 64: "x"}, KEYS),
+    ]
+
+
+MODEL = {"model": {"uri": "pvc://models"}}
+LABEL = "spec.template.labels"
+NODES = "spec.template.nodeSelector"
+NOTES = "spec.template.annotations"
+TOLERATION = "spec.template.tolerations[]"
+RESOURCES = "spec.template.resources"
+THREE = {"cpu": 1, "memory": 1, "ephemeral-storage": 1}
+EXISTS = "operator Exists takes no value, and only Exists may leave out the key"
+
+CASES = [
+    # The name: 40 characters, a DNS-1035 label.
+    Case("metadata.name", "cel[0]", "a" * 40, "a" * 41, "metadata.name must be a DNS-1035 label"),
+    Case("metadata.name", "cel[0]", "a-1", "1-a", "starting with a letter"),
+    Case("metadata.name", "cel[0]", "b", "a.b", "metadata.name must be a DNS-1035 label"),
+    # What excludes what.
+    Case("spec", "cel[0]", {**MODEL, "replicas": 2},
+         {**MODEL, "replicas": 2, "scaling": {"maxReplicas": 2}},
+         "replicas and scaling exclude each other: remove replicas to let Stoker scale"),
+    Case("spec", "cel[1]",
+         {**MODEL, "accelerator": {"perReplica": 2}, "parallelism": {"tensor": 2}},
+         {**MODEL, "accelerator": {"perReplica": 2}, "parallelism": {"tensor": 4}},
+         "accelerator.perReplica and parallelism.tensor must be equal: leave one of them out"),
+    # The model.
+    Case("spec.model.uri", "pattern", "pvc://models/a/B_1.x/", "pvc://Models", MATCH),
+    Case("spec.model.uri", "pattern", "pvc://models", "hf://models", MATCH),
+    Case("spec.model.uri", "cel[0]", "pvc://models/a..b", "pvc://models/../b", "write pvc://CLAIM"),
+    Case("spec.model.uri", "cel[0]", "pvc://models/a", "pvc://models/.a", "write pvc://CLAIM"),
+    Case("spec.model.uri", "maxLength", "pvc://" + "a" * 506, "pvc://" + "a" * 507, LONG),
+    *_text("spec.model.servedName", 128, "org/Model-1.0:x", "-x"),
+    *_text("spec.model.aliases[]", 128, "org/Model-1.0:x", "a b"),
+    Case("spec.model.aliases", "maxItems", _names(8), _names(9), TOO_MANY),
+    Case("spec.model.aliases", "duplicate", ["a", "b"], ["a", "a"], "Duplicate value"),
+    # The engine.
+    Case("spec.engine.name", "enum", "vllm", "sglang", 'supported values: "vllm"'),
+    *_text("spec.engine.image", 512, "r.io:5000/a/B:v1@sha256:0", "-x"),
+    Case("spec.engine.args", "maxProperties", _many(32, ""), _many(33, ""), MANY),
+    Case("spec.engine.args", "cel[0]", {"max-num-seqs": "4"}, {"--max-num-seqs": "4"},
+         "write flags without their dashes"),
+    Case("spec.engine.args{seed}", "maxLength", "a" * 256, "a" * 257, LONG),
+    Case("spec.engine.env", "maxItems", _env(32), _env(33), TOO_MANY),
+    Case("spec.engine.env", "duplicate", _env(2), _times(2, {"name": "A", "value": ""}),
+         "Duplicate value"),
+    Case("spec.engine.env[].name", "pattern", "_A1", "a", MATCH),
+    Case("spec.engine.env[].name", "maxLength", "A" * 128, "A" * 129, LONG),
+    Case("spec.engine.env[].value", "maxLength", "A" * 1024, "A" * 1025, LONG),
+    # What it runs on.
+    Case("spec.accelerator.types", "maxItems", _names(8), _names(9), TOO_MANY),
+    *_text("spec.accelerator.types[]", 63, "nvidia-a100-80gb", "NVIDIA"),
+    *_number("spec.accelerator.perReplica", 1, 16),
+    *_number("spec.parallelism.tensor", 1, 16),
+    *_number("spec.context.maxModelLen", 16, 10_485_760),
+    # How many.
+    *_number("spec.replicas", 0, 1000),
+    *_number("spec.scaling.minReplicas", 0, 1000),
+    *_number("spec.scaling.maxReplicas", 1, 1000),
+    Case("spec.scaling", "cel[0]", {"minReplicas": 2, "maxReplicas": 2},
+         {"minReplicas": 3, "maxReplicas": 2}, "minReplicas must not exceed maxReplicas"),
+    *_number("spec.scaling.target.queueDepth", 1, 10_000),
+    *_duration("spec.scaling.scaleToZeroAfter", ("10s", "24h"), ("9s", "24h1s"), DAY),
+    *_duration("spec.scaling.scaleDownStabilization", ("0s", "1h"), ("1h1ms", "61m"), UP_TO_HOUR),
+    # How it changes, and its address.
+    Case("spec.rollout.strategy", "enum", "recreate", "canary",
+         'supported values: "rolling", "recreate"'),
+    *_number("spec.rollout.maxSurge", 1, 100),
+    *_number("spec.frontend.replicas", 1, 16),
+    *_number("spec.frontend.maxHeld", 1, 100_000),
+    *_duration("spec.frontend.holdTimeout", ("1s", "60m"), ("999ms", "61m"), HOUR),
+    # What a user may add to the pods.
+    *_mapping(NODES, "nvidia.com/gpu.product", "a b"),
+    *_text(f"{NODES}{{a}}", 63, "NVIDIA-L4", "-x"),
+    *_mapping(LABEL, "example.com/team", "-a"),
+    Case(LABEL, "cel[1]", {"stoker.developers/x": "x"}, {"stoker.dev/service": "x"}, OURS),
+    *_text(f"{LABEL}{{a}}", 63, "", "a b"),
+    *_mapping(NOTES, "example.com/team", "a/b/c"),
+    Case(NOTES, "cel[1]", {"notstoker.dev/x": "x"}, {"stoker.dev/x": "x"}, OURS),
+    Case(f"{NOTES}{{a}}", "maxLength", "a" * 4096, "a" * 4097, LONG),
+    Case("spec.template.tolerations", "maxItems", _times(16, {"key": "a"}),
+         _times(17, {"key": "a"}), TOO_MANY),
+    Case(TOLERATION, "cel[0]", {"key": "a", "operator": "Exists"},
+         {"key": "a", "operator": "Exists", "value": "x"}, EXISTS),
+    Case(TOLERATION, "cel[0]", {"operator": "Exists"}, {"operator": "Equal", "value": "x"}, EXISTS),
+    Case(f"{TOLERATION}.key", "maxLength", "a" * 316, "a" * 317, LONG),
+    Case(f"{TOLERATION}.operator", "enum", "Equal", "Lt", 'supported values: "Exists", "Equal"'),
+    Case(f"{TOLERATION}.effect", "enum", "NoExecute", "Never", "supported values"),
+    *_text(f"{TOLERATION}.value", 63, "", "a b"),
+    *_text("spec.template.priorityClassName", 253, "high.example", "High"),
+    *_text("spec.template.runtimeClassName", 253, "nvidia", "-nvidia"),
+    Case(RESOURCES, "cel[0]", {"requests": {"cpu": 1}, "limits": {"cpu": "1000m"}},
+         {"requests": {"memory": "1Gi"}, "limits": {"memory": "1G"}}, "requests must not exceed"),
+    *(
+        case
+        for kind in ("requests", "limits")
+        for case in (
+            Case(f"{RESOURCES}.{kind}", "maxProperties", THREE, _many(4, 1), MANY),
+            Case(f"{RESOURCES}.{kind}", "cel[0]", {"ephemeral-storage": "1Gi", "memory": "1Gi"},
+                 {"nvidia.com/gpu": 1}, "accelerators are asked for with accelerator.types"),
+            Case(f"{RESOURCES}.{kind}{{cpu}}", "pattern", "1.5", "1 core", MATCH),
+            Case(f"{RESOURCES}.{kind}{{cpu}}", "pattern", "500m", "-1", MATCH),
+            Case(f"{RESOURCES}.{kind}{{memory}}", "maxLength", "1" * 16, "1" * 33, LONG),
+        )
+    ),
+    # The status, which only Stoker writes.
+    Case("status.conditions", "duplicate", [CONDITION], [CONDITION, CONDITION], "Duplicate value"),
+    Case("status.conditions[].type", "maxLength", "a" * 316, "a" * 317, LONG),
+    Case("status.conditions[].status", "enum", "Unknown", "Perhaps", "supported values"),
+    Case("status.conditions[].reason", "maxLength", "a" * 1024, "a" * 1025, LONG),
+    Case("status.conditions[].message", "maxLength", "a" * 32_768, "a" * 32_769, LONG),
+    Case("status.conditions[].lastTransitionTime", "format", TIME, "noon", "date-time"),
+    Case("status.load.time", "format", TIME, "noon", "date-time"),
+    Case("status.lastScale.time", "format", TIME, "noon", "date-time"),
+]  # fmt: skip
+
+# Every field there is, with values that pass: what types and names are tried on.
+EVERYTHING: dict[str, Any] = {
+    "apiVersion": "stoker.dev/v1alpha1",
+    "kind": "InferenceService",
+    "metadata": {"name": "everything", "namespace": "default"},
+    "spec": {
+        "model": {"uri": "pvc://models/llama", "servedName": "llama", "aliases": ["gpt"]},
+        "engine": {
+            "name": "vllm", "image": "r.io/vllm:1", "args": {"max-num-seqs": "4"},
+            "env": [{"name": "A", "value": "b"}],
+        },
+        "accelerator": {"types": ["nvidia-l4", "cpu"], "perReplica": 2},
+        "parallelism": {"tensor": 2},
+        "context": {"maxModelLen": 4096},
+        "scaling": {
+            "minReplicas": 0, "maxReplicas": 2, "target": {"queueDepth": 4},
+            "scaleToZeroAfter": "10m", "scaleDownStabilization": "5m",
+        },
+        "rollout": {"strategy": "rolling", "maxSurge": 1},
+        "frontend": {"replicas": 1, "holdTimeout": "10m", "maxHeld": 500},
+        "template": {
+            "nodeSelector": {"a": "b"},
+            "tolerations": [
+                {"key": "a", "operator": "Equal", "value": "b", "effect": "NoSchedule"}
+            ],
+            "priorityClassName": "high",
+            "labels": {"a": "b"},
+            "annotations": {"a": "b"},
+            "resources": {"requests": {"cpu": 1}, "limits": {"cpu": "2"}},
+            "runtimeClassName": "nvidia",
+        },
+    },
+    "status": {
+        "observedGeneration": 1, "replicas": 1, "readyReplicas": 1, "desiredReplicas": 2,
+        "queueDepth": 3, "selector": "a=b", "address": "http://llama.default.svc/v1",
+        "model": "llama", "plan": "1 x cpu", "revision": "a", "revisions": [REVISION],
+        "load": LOAD, "lastScale": SCALE, "conditions": [CONDITION],
+    },
+}  # fmt: skip

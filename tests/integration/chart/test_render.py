@@ -1,0 +1,180 @@
+"""What the chart renders: reviewed as golden files, read by the operator, refused when misspelt."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from e2e.cluster.catalogue import PROGRAMS
+from e2e.cluster.host import run
+from stoker.naming import GROUP
+from stoker.reconcile.platform import platform_of
+from stoker.settings import load_settings
+from tests.integration.chart.conftest import CHART, Manifest
+
+if TYPE_CHECKING:
+    from tests.integration.chart.conftest import Helm
+
+GOLDEN = Path(__file__).parent / "golden"
+# `UPDATE_GOLDEN=1 pytest …` writes them; read the difference before you commit it.
+UPDATE = "UPDATE_GOLDEN" in os.environ
+VARIANTS = {
+    "default": (),
+    "namespaced": ("--set", "watchNamespaces={team-a,team-b}", "--set", "crds.install=false"),
+    "everything": (
+        "--set", "image.digest=sha256:" + "0" * 64, "--set", "serviceMonitor.enabled=true",
+        "--set", "priorityClassName=system-cluster-critical", "--set", "imagePullSecrets={pull}",
+        "--set", "nodeSelector.pool=system", "--set", "podLabels.team=ml",
+        "--set-json", 'tolerations=[{"key": "system", "operator": "Exists"}]',
+    ),
+}  # fmt: skip
+# The published files of the Gateway API Inference Extension, as `sha256sum` writes them.
+FOREIGN = {
+    name: digest
+    for digest, name in map(str.split, (CHART / "crds" / "SHA256SUMS").read_text().splitlines())
+}
+
+
+def rules_of(manifests: list[Manifest]) -> list[Manifest]:
+    kinds = {"Role", "ClusterRole"}
+    return [rule for item in manifests if item["kind"] in kinds for rule in item["rules"]]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_golden(helm: Helm, name: str) -> None:
+    manifests = helm.render(*VARIANTS[name])
+    shown = [item for item in manifests if item["kind"] != "CustomResourceDefinition"]
+    text = yaml.safe_dump_all(shown, sort_keys=True, width=100)
+    path = GOLDEN / f"{name}.yaml"
+    if UPDATE:
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_operator_reads_what_the_chart_writes(helm: Helm, name: str, tmp_path: Path) -> None:
+    manifests = helm.render(*VARIANTS[name])
+    config = next(item for item in manifests if item["kind"] == "ConfigMap")
+    file = tmp_path / "config.yaml"
+    file.write_text(config["data"]["config.yaml"])
+    settings = load_settings(file)
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert settings.engines["vllm"].allowed_args == set(values["engines"]["vllm"]["allowedArgs"])
+    assert set(settings.accelerators) == set(values["accelerators"])
+    assert settings.notify == "stoker.stoker-system.svc.cluster.local:8080"
+    role = next(item for item in manifests if item["metadata"]["name"] == "stoker-leader")
+    assert role["rules"][1]["resourceNames"] == [settings.lease.name]
+
+
+def test_what_users_may_add_reaches_the_decisions(helm: Helm, tmp_path: Path) -> None:
+    chosen = {
+        "labels": ["team/"], "annotations": ["note"], "tolerations": ["spot"],
+        "priorityClasses": ["low"], "runtimeClasses": ["nvidia"],
+    }  # fmt: skip
+    manifests = helm.render("--set-json", f"allowed={json.dumps(chosen)}")
+    config = next(item for item in manifests if item["kind"] == "ConfigMap")
+    file = tmp_path / "config.yaml"
+    file.write_text(config["data"]["config.yaml"])
+    platform = platform_of(load_settings(file), "stoker-system")
+    assert platform.notify == "stoker.stoker-system.svc.cluster.local:8080"
+    assert platform.allowed_labels == ("team/",)
+    assert platform.allowed_annotations == ("note",)
+    assert platform.allowed_tolerations == ("spot",)
+    assert platform.allowed_priority_classes == ("low",)
+    assert platform.allowed_runtime_classes == ("nvidia",)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_rights_have_no_wildcard_and_never_reach_secrets(helm: Helm, name: str) -> None:
+    rules = rules_of(helm.render(*VARIANTS[name]))
+    assert rules
+    for rule in rules:
+        words = {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
+        assert not words & {"*", "secrets", "bind", "escalate", "impersonate", "nodes"}
+        assert not words & {"pods/exec", "serviceaccounts/token", "namespaces"}
+        assert "deletecollection" not in rule["verbs"] or rule["apiGroups"] == [GROUP]
+
+
+def test_namespaced_mode_has_no_cluster_role_for_the_operator(helm: Helm) -> None:
+    manifests = helm.render(*VARIANTS["namespaced"])
+    assert not [item for item in manifests if item["kind"] == "ClusterRoleBinding"]
+    bound = {i["metadata"]["namespace"] for i in manifests if i["kind"] == "RoleBinding"}
+    assert bound == {"stoker-system", "team-a", "team-b"}
+
+
+def test_our_definition_is_kept_and_foreign_ones_are_not_templates(helm: Helm) -> None:
+    manifests = helm.render()
+    definitions = [i for i in manifests if i["kind"] == "CustomResourceDefinition"]
+    assert [i["metadata"]["name"] for i in definitions] == [f"inferenceservices.{GROUP}"]
+    assert definitions[0]["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    names = {i["metadata"]["name"] for i in helm.render("--include-crds")}
+    assert "inferencepools.inference.networking.k8s.io" in names
+    templates = (CHART / "templates").iterdir()
+    assert not [path for path in templates if "lookup" in path.read_text()]
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_foreign_definitions_are_the_published_ones(name: str) -> None:
+    content = (CHART / "crds" / name).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == FOREIGN[name]
+    version = PROGRAMS["epp"].version  # the picker that the tests run is of the same release
+    assert f"bundle-version: v{version}".encode() in content
+    # Where Go has the module at hand, its own bytes are the better witness.
+    if go := shutil.which("go"):
+        cache = Path(run(go, "env", "GOMODCACHE").stdout.strip())
+        module = f"sigs.k8s.io/gateway-api-inference-extension@v{version}/config/crd/bases"
+        if (original := cache / module / name).exists():
+            assert content == original.read_bytes()
+
+
+def test_the_schema_knows_every_value_and_nothing_else() -> None:
+    schema = yaml.safe_load((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+
+    def compare(schema: Manifest, values: Manifest, path: str) -> None:
+        assert schema["description"], path
+        if "properties" not in schema:
+            return
+        assert schema["additionalProperties"] is False, path
+        assert set(values) <= set(schema["properties"]), path
+        for key, child in schema["properties"].items():
+            assert child["description"], f"{path}.{key}"
+            if isinstance(values.get(key), dict):
+                compare(child, values[key], f"{path}.{key}")
+            else:
+                assert key in values or key == "global", f"{path}.{key}"
+
+    compare(schema, values, "")
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("replicsa=1", "additional properties 'replicsa' not allowed"),
+        ("replicas=0", "at '/replicas': minimum: got 0, want 1"),
+        ("replicas=two", "at '/replicas': got string, want integer"),
+        ("logLevel=loud", "at '/logLevel': value must be one of 'debug', 'info'"),
+        ("engines.vllm.image=", "at '/engines/vllm/image': minLength"),
+        ("engines.vllm.allowedArgs={--seed}", "at '/engines/vllm/allowedArgs/0'"),
+        ("engines.sglang.image=x", "additional properties 'sglang' not allowed"),
+        ("image.digest=sha256:1", "at '/image/digest'"),
+        ("watchNamespaces={A}", "at '/watchNamespaces/0'"),
+        ("drain.drainSeconds=0", "at '/drain/drainSeconds': minimum: got 0, want 1"),
+        ("defaultAccelerator=none", 'defaultAccelerator: "none" is not in accelerators; write one'),
+    ],
+)
+def test_bad_values_are_refused_with_their_place(helm: Helm, setting: str, says: str) -> None:
+    done = helm.attempt("template", "stoker", str(CHART), "--set", setting)
+    assert done.returncode != 0
+    assert says in done.stderr
+
+
+def test_lint(helm: Helm) -> None:
+    assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART))

@@ -1,0 +1,47 @@
+"""One operator for the tests that leave it alone; tests that kill operators start their own."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.operator.support import (
+    OperatorProcess,
+    install,
+    least_rights,
+    make_claim,
+    wait_for,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.controlplane import ControlPlane
+
+_NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def plane(control_plane: ControlPlane) -> ControlPlane:
+    install(control_plane)
+    return control_plane
+
+
+@pytest.fixture(scope="module")
+def operator(
+    plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OperatorProcess]:
+    folder = tmp_path_factory.mktemp("operator")
+    with OperatorProcess(plane, folder, kubeconfig=least_rights(plane)) as process:
+        wait_for("the operator leads", process.leads)
+        yield process
+
+
+@pytest.fixture
+def namespace(plane: ControlPlane) -> str:
+    """A namespace of the test's own, with the model's claim bound."""
+    name = plane.namespace(f"case-{next(_NUMBERS)}", enforce="restricted")
+    make_claim(plane, name)
+    return name

@@ -1,0 +1,171 @@
+"""The worker over a real vLLM. Starts are dear, so each test is one life of one engine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e.models import ensure_broken_model
+from stoker_worker.contract import TerminationReason
+from tests.integration.worker.support import STALL, START_S, Worker, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def test_a_whole_life(start: Callable[..., Worker], model: Path) -> None:
+    worker = start(model, **STALL, settle_s=2.0, drain_s=90.0)
+    _check_start(worker)
+    _check_idleness(worker)
+    _check_saturation(worker)
+    _check_recovery(worker)
+    _check_drain(worker)
+
+
+def _check_start(worker: Worker) -> None:
+    wait_until(lambda: worker.get("/livez")[0] == 200, 20, "the worker answers at once")
+    assert not worker.ready()
+    assert worker.state()["phase"] == "Starting"
+    worker.wait_ready()
+    # Ready means that the engine has made tokens already.
+    assert worker.engine_metric("vllm:generation_tokens_total") == worker.config.warmup_tokens
+    seconds = worker.state()["startSeconds"]
+    assert 0 < seconds["engineStarted"] < seconds["healthy"] < seconds["firstToken"]
+    # The engine's environment is the pod's own, without our configuration.
+    (server,) = (pid for pid in worker.engine_pids("serve") if os.getsid(pid) == pid)
+    environment = Path(f"/proc/{server}/environ").read_text(encoding="utf-8")
+    assert "PYTHONPATH=" in environment
+    assert "STOKER_" not in environment
+
+
+def _check_idleness(worker: Worker) -> None:
+    steps = worker.engine_metric("vllm:iteration_tokens_total_count")
+    time.sleep(1.5 * worker.config.stall_ready_s)
+    assert worker.ready()
+    # Not one probe: an idle engine stays idle, and a service can scale to zero.
+    assert worker.engine_metric("vllm:iteration_tokens_total_count") == steps
+
+
+def _check_saturation(worker: Worker) -> None:
+    streams = worker.streams(60, 120)  # eight run, the rest waits
+    longest = 0.0
+    while not all(stream.done() for stream in streams):
+        asked = time.monotonic()
+        assert worker.ready()
+        longest = max(longest, time.monotonic() - asked)
+        time.sleep(0.2)
+    assert all(stream.result().chunks == 120 for stream in streams)
+    assert longest < 2, "a probe is answered while the engine takes every core"
+
+
+def _check_recovery(worker: Worker) -> None:
+    """The engine core stands still, /health goes on, and then the engine core goes on too."""
+    (core,) = worker.engine_pids("EngineCore")
+    streams = worker.streams(4, 400)
+    time.sleep(1)
+    os.kill(core, signal.SIGSTOP)
+    limit = worker.config.stall_ready_s + worker.config.heartbeat_s + 4
+    wait_until(lambda: not worker.ready(), limit, "a hung engine leaves rotation")
+    assert worker.state()["phase"] == "Stalled"
+    os.kill(core, signal.SIGCONT)
+    wait_until(worker.ready, 10, "an engine that goes on comes back")
+    assert [stream.result(120).chunks for stream in streams] == [400] * 4
+    assert worker.metric("stoker_worker_stalls_total") == 1
+
+
+def _check_drain(worker: Worker) -> None:
+    # Two fewer than the engine runs at a time, so that the late one need not wait for them.
+    streams = worker.streams(6, 900)
+    wait_until(
+        lambda: worker.engine_metric("vllm:num_requests_running") == 6, 20, "streams are running"
+    )
+    worker.process.terminate()
+    wait_until(lambda: not worker.ready(), 1, "readiness goes at once")
+    # Pickers need a moment to notice: what they still send is answered like everything else.
+    late = worker.stream(10)
+    assert (late.chunks, late.finish, late.done) == (10, "length", True)
+    assert not any(stream.done() for stream in streams), "the streams were too short to tell"
+    for stream in streams:
+        seen = stream.result(120)
+        assert (seen.chunks, seen.finish, seen.done) == (900, "length", True)
+    assert worker.wait(60) == 0
+    assert worker.termination() is None
+    worker.check_nothing_is_left()
+
+
+def test_a_hung_engine_is_killed_and_says_why(pair: list[Worker]) -> None:
+    worker = pair[0]
+    (core,) = worker.engine_pids("EngineCore")
+    # It hangs while it is idle, so its gauges will read 0 for ever.
+    os.kill(core, signal.SIGSTOP)
+    time.sleep(worker.config.stall_ready_s + 2)
+    assert worker.ready(), "an engine without work cannot be seen to hang"
+    request = worker.streams(1, 50)[0]
+    asked = time.monotonic()
+    wait_until(lambda: not worker.ready(), worker.config.stall_ready_s + 4, "it leaves rotation")
+    assert worker.engine_metric("vllm:num_requests_running") == 0
+    assert worker.wait(worker.config.stall_restart_s + 15) == 1
+    assert time.monotonic() - asked >= worker.config.stall_restart_s - 1
+    said = worker.termination()
+    assert said is not None
+    assert said.reason == TerminationReason.ENGINE_HUNG
+    assert "not answered: 1" in said.message
+    # The connection ends, with an error or without, but never with the mark of a whole answer.
+    assert request.exception(30) is not None or not request.result().done
+    worker.check_nothing_is_left()
+
+
+def test_a_dead_engine_core_ends_the_worker(pair: list[Worker]) -> None:
+    worker = pair[1]
+    (core,) = worker.engine_pids("EngineCore")
+    os.kill(core, signal.SIGKILL)
+    code = worker.wait(60)
+    said = worker.termination()
+    assert code != 0
+    assert said is not None
+    assert said.reason == TerminationReason.ENGINE_CRASHED
+    worker.check_nothing_is_left()
+
+
+def test_a_broken_checkpoint_is_reported_in_the_engines_words(start: Callable[..., Worker]) -> None:
+    worker = start(ensure_broken_model())
+    assert worker.wait(START_S) == 1
+    said = worker.termination()
+    assert said is not None
+    assert said.reason == TerminationReason.MODEL_INVALID
+    assert said.message in worker.log()
+    assert "Error" in said.message
+
+
+def test_an_engine_killed_while_it_loads(start: Callable[..., Worker], model: Path) -> None:
+    worker = start(model)
+    wait_until(lambda: bool(worker.engine_pids("serve")), 20, "the engine is started")
+    os.kill(worker.engine_pids("serve")[0], signal.SIGKILL)
+    assert worker.wait(20) == 128 + signal.SIGKILL
+    said = worker.termination()
+    assert said is not None
+    assert "signal 9" in said.message
+
+
+def test_terminated_while_it_loads(start: Callable[..., Worker], model: Path) -> None:
+    worker = start(model)
+    wait_until(lambda: bool(worker.engine_pids("serve")), 20, "the engine is started")
+    time.sleep(2)
+    worker.process.terminate()
+    assert worker.wait(worker.config.teardown_s + 10) == 0
+    assert worker.termination() is None
+
+
+def test_a_missing_model_ends_at_once(start: Callable[..., Worker], tmp_path: Path) -> None:
+    worker = start(tmp_path / "nosuch")
+    assert worker.wait(20) == 1
+    said = worker.termination()
+    assert said is not None
+    assert said.reason == TerminationReason.MODEL_NOT_FOUND

@@ -1,0 +1,116 @@
+"""What is read of a pod, and when a condition began to hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from stoker import naming
+from stoker.cluster.observe import claim_of, observed_pod, parse_spec
+from stoker.cluster.status import with_times
+from stoker.model.moment import Moment
+from stoker.naming import Component
+
+NOW = Moment(monotonic=50.0, unix=1_700_000_000.0)
+
+
+def pod(status: dict[str, Any], **metadata: Any) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": "p",
+            "uid": "u",
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+            "labels": {naming.LABEL_COMPONENT: "engine", naming.LABEL_REVISION: "r1"},
+            **metadata,
+        },
+        "spec": {},
+        "status": status,
+    }
+
+
+def container(state: dict[str, Any], last: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"name": "engine", "restartCount": 2, "state": state, "lastState": last or {}}
+
+
+def test_a_new_pod_without_a_status_is_read_as_it_is() -> None:
+    seen = observed_pod(pod({}))
+    assert (seen.component, seen.revision) == (Component.ENGINE, "r1")
+    assert not seen.ready
+    assert seen.ip is None
+    assert seen.unschedulable is None
+    assert seen.created == 1_767_225_600
+
+
+def test_the_schedulers_no_is_kept_in_its_words() -> None:
+    said = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes: Insufficient gpu"}
+    seen = observed_pod(pod({"conditions": [said]}))
+    assert seen.unschedulable == "0/3 nodes: Insufficient gpu"
+    assert not seen.scheduled
+
+
+def test_a_container_that_is_being_made_has_not_failed() -> None:
+    for reason in ("ContainerCreating", "PodInitializing"):
+        waiting = {"waiting": {"reason": reason}}
+        assert observed_pod(pod({"containerStatuses": [container(waiting)]})).failures == ()
+
+
+def test_a_crash_loop_carries_what_the_last_run_left() -> None:
+    ended = {
+        "exitCode": 1,
+        "reason": "Error",
+        "finishedAt": "2026-01-01T00:01:00Z",
+        "message": '{"reason": "ModelNotFound"}',
+    }
+    status = container({"waiting": {"reason": "CrashLoopBackOff"}}, {"terminated": ended})
+    (failure,) = observed_pod(pod({"containerStatuses": [status]})).failures
+    assert failure.reason == "CrashLoopBackOff"
+    assert failure.exit_code == 1
+    assert failure.termination == '{"reason": "ModelNotFound"}'
+    assert failure.finished == 1_767_225_660
+
+
+def test_a_kill_for_memory_is_seen_in_the_restarted_container() -> None:
+    ended = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+    status = container({"running": {}}, ended)
+    (failure,) = observed_pod(pod({"containerStatuses": [status]})).failures
+    assert failure.reason == "OOMKilled"
+
+
+def test_an_init_container_that_succeeded_has_not_failed() -> None:
+    status = container({"terminated": {"exitCode": 0, "reason": "Completed"}})
+    assert observed_pod(pod({"initContainerStatuses": [status]})).failures == ()
+
+
+@pytest.mark.parametrize(
+    ("uri", "claim"), [("pvc://models", "models"), ("pvc://models/a/b", "models")]
+)
+def test_the_claim_of_an_address(uri: str, claim: str) -> None:
+    assert claim_of(uri) == claim
+
+
+def test_a_spec_that_cannot_be_read_says_where_and_why() -> None:
+    spec, problem = parse_spec({"model": {"uri": "pvc://models/tiny"}, "replicas": "many"})
+    assert spec is None
+    assert problem is not None
+    assert problem.startswith("spec.replicas: ")
+
+
+def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
+    wanted = {"conditions": [{"type": "Ready", "status": "True", "reason": "B", "message": "b"}]}
+    before = {
+        "conditions": [
+            {"type": "Ready", "status": "True", "reason": "A", "message": "a"}
+            | {"lastTransitionTime": "2020-01-01T00:00:00Z", "observedGeneration": 1}
+        ]
+    }
+    (kept,) = with_times(wanted, before, 2, NOW)["conditions"]
+    assert kept["lastTransitionTime"] == "2020-01-01T00:00:00Z"
+    assert (kept["reason"], kept["observedGeneration"]) == ("B", 2)
+    before["conditions"][0]["status"] = "False"
+    (turned,) = with_times(wanted, before, 2, NOW)["conditions"]
+    assert turned["lastTransitionTime"] == "2023-11-14T22:13:20Z"
+
+
+def test_what_is_none_is_absent() -> None:
+    assert with_times({"plan": None, "replicas": 0}, {}, 1, NOW) == {"replicas": 0}

@@ -1,0 +1,82 @@
+"""The store keeps the newest of what two sources bring, and finds children by their service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stoker import naming
+from stoker.cluster.store import Feed, Store
+from stoker.model.observed import Key
+
+KEY = Key("team", "tiny")
+
+
+def body(name: str, *, uid: str = "u1", version: str = "1", owned: bool = True) -> dict[str, Any]:
+    labels = {naming.LABEL_SERVICE: "tiny"} if owned else {}
+    return {
+        "metadata": {
+            "name": name,
+            "namespace": "team",
+            "uid": uid,
+            "resourceVersion": version,
+            "labels": labels,
+            "managedFields": [{"manager": "x"}],
+        }
+    }
+
+
+def test_an_older_version_never_replaces_a_newer_one() -> None:
+    store = Store()
+    assert store.put("Service", body("tiny", version="10"))
+    assert not store.put("Service", body("tiny", version="9"))
+    kept = store.get("Service", "team", "tiny")
+    assert kept is not None
+    assert kept["metadata"]["resourceVersion"] == "10"
+
+
+def test_versions_are_numbers_not_words() -> None:
+    store = Store()
+    store.put("Service", body("tiny", version="9"))
+    assert store.put("Service", body("tiny", version="10"))
+
+
+def test_a_new_object_of_an_old_name_replaces_it_and_survives_its_deletion() -> None:
+    store = Store()
+    store.put("Service", body("tiny", uid="old", version="50"))
+    store.put("Service", body("tiny", uid="new", version="7"))
+    assert not store.remove("Service", "team", "tiny", "old")
+    assert store.get("Service", "team", "tiny") is not None
+    assert store.remove("Service", "team", "tiny", "new")
+    assert store.get("Service", "team", "tiny") is None
+
+
+def test_children_are_found_by_label_until_they_lose_it_or_go() -> None:
+    store = Store()
+    store.put("Pod", body("one"))
+    store.put("ConfigMap", body("two", uid="u2"))
+    assert {kind for kind, _ in store.children(KEY)} == {"Pod", "ConfigMap"}
+    store.put("Pod", body("one", version="2", owned=False))
+    store.remove("ConfigMap", "team", "two", "u2")
+    assert store.children(KEY) == []
+
+
+def test_managed_fields_are_not_kept() -> None:
+    store = Store()
+    store.put("Pod", body("one"))
+    ((_, kept),) = store.children(KEY)
+    assert "managedFields" not in kept["metadata"]
+
+
+def test_events_wake_the_service_that_they_concern() -> None:
+    woken: list[Key] = []
+    store = Store()
+    feed = Feed(store, woken.append)
+    feed.load("Pod", body("one"))
+    assert woken == []
+    feed.event("Pod", body("one", version="2"), deleted=False)
+    feed.event("Pod", body("stray", uid="u3", owned=False), deleted=False)
+    feed.event("InferenceService", body("other", uid="u4", owned=False), deleted=False)
+    feed.event("Pod", body("one", version="3"), deleted=True)
+    assert woken == [KEY, Key("team", "other"), KEY]
+    assert store.children(KEY) == []
+    assert list(store.services()) == [Key("team", "other")]

@@ -1,0 +1,297 @@
+"""A service and its cluster as plain values, for tests of the core.
+
+`World` carries plans out the way a cluster would: Deployments make and remove pods, applied objects
+come back with defaults that the API server adds. It never decides anything.
+"""
+
+import copy
+import itertools
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from stoker import autoscale, naming
+from stoker.api.v1alpha1 import InferenceServiceSpec
+from stoker.model.load import Load
+from stoker.model.moment import Moment
+from stoker.model.observed import (
+    ContainerFailure,
+    Key,
+    Observed,
+    ObservedObject,
+    ObservedPod,
+    ObservedService,
+)
+from stoker.model.plan import Apply, Plan
+from stoker.model.platform import AcceleratorPlatform, EnginePlatform, Mount, Platform
+from stoker.model.scale import History
+from stoker.naming import Component
+from stoker.plan.service import plan_service
+
+KEY = Key("chat", "llama")
+PLATFORM = Platform(
+    operator_namespace="stoker-system",
+    worker_image="registry.test/stoker-worker:1.0",
+    envoy_image="registry.test/envoy:1.39",
+    picker_image="registry.test/epp:1.5",
+    engines={
+        "vllm": EnginePlatform(
+            name="vllm",
+            image="registry.test/vllm:0.33",
+            mounts=(Mount("engine-packages", "/opt/packages"),),
+            env={"VLLM_LOGGING_LEVEL": "INFO"},
+            allowed_args=frozenset({"max-num-seqs", "enforce-eager"}),
+            allowed_env=frozenset({"OMP_NUM_THREADS"}),
+            image_prefixes=("registry.test/vllm", "registry.test/team/"),
+        )
+    },
+    accelerators={
+        "cpu": AcceleratorPlatform("cpu", None),
+        "nvidia-l4": AcceleratorPlatform(
+            "nvidia-l4",
+            "nvidia.com/gpu",
+            {"nvidia.com/gpu.product": "NVIDIA-L4"},
+            ({"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},),
+        ),
+        "nvidia-a100": AcceleratorPlatform(
+            "nvidia-a100",
+            "nvidia.com/gpu",
+            {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"},
+            ({"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},),
+        ),
+        "amd-mi300": AcceleratorPlatform("amd-mi300", "amd.com/gpu"),
+    },
+    default_accelerator="cpu",
+    image_pull_secrets=("registry",),
+    allowed_labels=("team", "cost.example.com/"),
+    allowed_annotations=("note.example.com/",),
+    allowed_tolerations=("dedicated",),
+    allowed_priority_classes=("serving",),
+    allowed_runtime_classes=("nvidia",),
+)
+
+
+def spec(**fields: Any) -> InferenceServiceSpec:
+    """A spec that is valid and short; fields as in YAML."""
+    return InferenceServiceSpec.model_validate({"model": {"uri": "pvc://models/tiny"}, **fields})
+
+
+def pod(
+    name: str = "llama-engine-0",
+    *,
+    component: Component = Component.ENGINE,
+    revision: str | None = "aaaa",
+    ready: bool = False,
+    deleting: bool = False,
+    unschedulable: str | None = None,
+    failures: tuple[ContainerFailure, ...] = (),
+    created: float = 0,
+    phase: str = "Running",
+) -> ObservedPod:
+    """One pod; not ready unless told."""
+    return ObservedPod(
+        name=name,
+        uid=f"uid-{name}",
+        component=component,
+        revision=revision,
+        phase=phase,
+        ready=ready,
+        deleting=deleting,
+        ip="10.0.0.1" if ready else None,
+        node=None if unschedulable else "node-1",
+        created=created,
+        restarts=0,
+        scheduled=unschedulable is None,
+        unschedulable=unschedulable,
+        failures=failures,
+    )
+
+
+class World:
+    """One service in a small cluster."""
+
+    def __init__(self, wanted: InferenceServiceSpec, platform: Platform = PLATFORM) -> None:
+        self.spec: InferenceServiceSpec = wanted
+        self.platform = platform
+        self.generation = 1
+        self.spec_error: str | None = None
+        self.status: Mapping[str, Any] = {}
+        self.objects: dict[tuple[str, str], ObservedObject] = {}
+        self.pods: dict[str, ObservedPod] = {}
+        self.claims: dict[str, str | None] = {"models": "Bound", "engine-packages": "Bound"}
+        self.taken: frozenset[tuple[str, str]] = frozenset()
+        self.deleting = False
+        self.time = 1000.0
+        self.history = History()
+        self.broken: dict[str, tuple[ContainerFailure, ...]] = {}  # by revision
+        self._numbers = itertools.count(1)
+
+    def observe(self) -> Observed:
+        service = ObservedService(
+            key=KEY,
+            uid="uid-service",
+            generation=self.generation,
+            resource_version="1",
+            spec=None if self.spec_error else self.spec,
+            spec_error=self.spec_error,
+            annotations={},
+            status=self.status,
+            deleting=self.deleting,
+        )
+        return Observed(
+            service=service,
+            objects=tuple(self.objects.values()),
+            pods=tuple(self.pods.values()),
+            claims=self.claims,
+            taken=self.taken,
+        )
+
+    def decide(self, load: Load | None = None) -> Plan:
+        observed, now = self.observe(), Moment(self.time, self.time)
+        scale = autoscale.decide_service(observed, load, self.history, self.platform, now)
+        self.history = scale.history
+        return plan_service(observed, scale, self.platform, now)
+
+    def change(self, wanted: InferenceServiceSpec) -> None:
+        self.spec = wanted
+        self.generation += 1
+
+    def look(self, load: Load | None = None) -> Plan:
+        """One pass: decide and carry it out. Pods do not move."""
+        plan = self.decide(load)
+        for action in plan.actions:
+            if isinstance(action, Apply):
+                self._apply(action)
+            else:
+                present = self.objects.pop((action.kind, action.name))
+                assert present.uid == action.uid
+                if action.kind == "Deployment":
+                    self._orphan(present)
+        self.status = plan.status
+        self.time += 1
+        return plan
+
+    def run_pods(self, *, start: bool = True, finish: bool = True) -> None:
+        """Let the cluster act once: make and remove pods, finish deletions, get pods ready."""
+        if finish:
+            self.pods = {name: pod for name, pod in self.pods.items() if not pod.deleting}
+        if start:
+            for name, each in self.pods.items():
+                bad = self.broken.get(each.revision or "")
+                self.pods[name] = replace(
+                    each, ready=not bad and not each.deleting, failures=bad or (), ip="10.0.0.9"
+                )
+        for present in list(self.objects.values()):
+            if present.kind == "Deployment":
+                self._run_deployment(present)
+
+    def settle(self, load: Load | None = None, limit: int = 60) -> Plan:
+        """Look and let the cluster act until nothing moves."""
+        for _ in range(limit):
+            before = (dict(self.objects), dict(self.pods), self.status)
+            plan = self.look(load)
+            self.run_pods()
+            if (dict(self.objects), dict(self.pods), self.status) == before:
+                return plan
+        raise AssertionError(f"still moving after {limit} passes: {plan.actions}")
+
+    def replicas(self) -> dict[str, int]:
+        """Told replicas of each engine revision."""
+        return {
+            present.body["metadata"]["labels"][naming.LABEL_REVISION]: present.body["spec"][
+                "replicas"
+            ]
+            for present in self.objects.values()
+            if present.kind == "Deployment" and naming.LABEL_REVISION in _labels(present)
+        }
+
+    def ready(self) -> int:
+        return sum(
+            each.ready and not each.deleting and each.component is Component.ENGINE
+            for each in self.pods.values()
+        )
+
+    def condition(self, kind: str) -> dict[str, Any]:
+        found = [c for c in self.status["conditions"] if c["type"] == kind]
+        assert len(found) == 1, f"{kind}: {found}"
+        return dict(found[0])
+
+    def deployment(self, name: str) -> ObservedObject:
+        return self.objects["Deployment", name]
+
+    def _apply(self, action: Apply) -> None:
+        body = copy.deepcopy(dict(action.manifest))
+        key = (body["kind"], body["metadata"]["name"])
+        assert key not in self.taken
+        present = self.objects.get(key)
+        if action.resource_version is not None:
+            assert present is not None
+            assert present.resource_version == action.resource_version
+        number = next(self._numbers)
+        body["metadata"]["generation"] = number
+        body["metadata"]["uid"] = f"uid-{number}"
+        if present is not None:
+            body["status"] = present.body.get("status", {})
+        self.objects[key] = ObservedObject(
+            kind=key[0],
+            name=key[1],
+            uid=present.uid if present else f"uid-{number}",
+            resource_version=str(number),
+            owner_uid="uid-service",
+            body=_defaulted(body),
+        )
+
+    def _run_deployment(self, present: ObservedObject) -> None:
+        labels = _labels(present)
+        component = Component(labels[naming.LABEL_COMPONENT])
+        revision = labels.get(naming.LABEL_REVISION)
+        own = [
+            each
+            for each in self.pods.values()
+            if each.component is component and each.revision == revision and not each.deleting
+        ]
+        told = present.body["spec"]["replicas"]
+        # As a ReplicaSet does: those that are not ready go first.
+        for each in sorted(own, key=lambda each: each.ready)[: max(0, len(own) - told)]:
+            self.pods[each.name] = replace(each, deleting=True)
+        for _ in range(told - len(own)):
+            name = f"{present.name}-{next(self._numbers)}"
+            self.pods[name] = pod(
+                name, component=component, revision=revision, created=next(self._numbers)
+            )
+        body = copy.deepcopy(dict(present.body))
+        ready = sum(each.ready for each in own)
+        body["status"] = {
+            "observedGeneration": body["metadata"]["generation"],
+            "replicas": told,
+            "updatedReplicas": told,
+            "readyReplicas": min(ready, told),
+        }
+        self.objects["Deployment", present.name] = replace(present, body=body)
+
+    def _orphan(self, deployment: ObservedObject) -> None:
+        revision = _labels(deployment).get(naming.LABEL_REVISION)
+        for name, each in self.pods.items():
+            if each.component is Component.ENGINE and each.revision == revision:
+                self.pods[name] = replace(each, deleting=True)
+
+
+def _labels(present: ObservedObject) -> Mapping[str, str]:
+    labels: Mapping[str, str] = present.body["metadata"]["labels"]
+    return labels
+
+
+def _defaulted(body: dict[str, Any]) -> dict[str, Any]:
+    """Some of what the API server adds or spells differently."""
+    if body["kind"] == "Deployment":
+        body["spec"].setdefault("progressDeadlineSeconds", 600)
+        pod_spec = body["spec"]["template"]["spec"]
+        pod_spec.setdefault("dnsPolicy", "ClusterFirst")
+        for container in [*pod_spec["containers"], *pod_spec.get("initContainers", [])]:
+            container.setdefault("imagePullPolicy", "IfNotPresent")
+            limits = container.get("resources", {}).get("limits", {})
+            if limits.get("memory") == "1024Mi":
+                limits["memory"] = "1Gi"
+    if body["kind"] == "NetworkPolicy" and body["spec"].get("egress") == []:
+        del body["spec"]["egress"]
+    return body

@@ -1,0 +1,1 @@
+"""The supervisor that Stoker brings into an engine image."""

@@ -1,0 +1,104 @@
+"""`stoker-worker install DIR` and `stoker-worker serve`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+from queue import SimpleQueue
+from typing import List, Mapping, Optional
+
+from stoker_worker.contract import (
+    ENV_CONFIG,
+    TERMINATION_LOG,
+    ContractError,
+    Termination,
+    TerminationReason,
+    WorkerConfig,
+)
+from stoker_worker.engines import Driver, driver_named
+from stoker_worker.events import Event, TerminateRequested, Tick
+from stoker_worker.lastwords import say, write_termination
+from stoker_worker.model import check_model
+from stoker_worker.process import EngineProcess
+
+USAGE = f"""usage: stoker-worker install DIR   put the worker into DIR as one file
+       stoker-worker serve         run the engine that {ENV_CONFIG} describes"""
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    """Run one command; return the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if len(words) == 2 and words[0] == "install":
+        return _install(Path(words[1]))
+    if words == ["serve"]:
+        return _serve(os.environ)
+    print(USAGE, file=sys.stderr)
+    return 2
+
+
+def _install(folder: Path) -> int:
+    from stoker_worker.install import install  # noqa: PLC0415 - zipfile costs `serve` start-up time
+
+    try:
+        print(install(folder))
+    except OSError as error:
+        print(f"stoker-worker: cannot write {folder}: {error.strerror}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _serve(environ: Mapping[str, str]) -> int:
+    log = TERMINATION_LOG
+    try:
+        config = WorkerConfig.from_json(environ.get(ENV_CONFIG, ""))
+        log = config.termination_log
+        driver = driver_named(config.engine)
+        arguments = driver.arguments(config)
+    except ContractError as error:
+        return _fail(log, Termination(TerminationReason.CONFIG_INVALID, str(error)))
+    fault = check_model(Path(config.model_path))
+    if fault is not None:
+        return _fail(log, fault)
+    # The engine gets the pod's environment as it is, less what is ours.
+    inherited = {name: value for name, value in environ.items() if name != ENV_CONFIG}
+    env = driver.environment(inherited)
+    queue: SimpleQueue[Event] = SimpleQueue()
+    _catch_signals(queue)
+    try:
+        engine = EngineProcess([*_launcher(config, driver, env), *arguments], env)
+    except OSError as error:
+        text = f"the engine cannot be started: {error}; is this an image of {config.engine}?"
+        return _fail(log, Termination(TerminationReason.ENGINE_CRASHED, text))
+    # Only now: these modules take longer to import than all of the above.
+    from stoker_worker.supervisor import Supervisor  # noqa: PLC0415
+
+    try:
+        return Supervisor(config, driver, env, engine, queue).run()
+    except BaseException:
+        engine.kill()  # outside a container nothing else would end it
+        raise
+
+
+def _catch_signals(queue: SimpleQueue[Event]) -> None:
+    """Before the engine runs: PID 1 never gets a signal that it has no handler for."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: queue.put(TerminateRequested()))
+    # An engine that ends should be noticed now, not at the next tick.
+    signal.signal(signal.SIGCHLD, lambda *_: queue.put(Tick()))
+
+
+def _launcher(config: WorkerConfig, driver: Driver, env: Mapping[str, str]) -> List[str]:
+    """Choose the words before the engine's own: configured, the image's command, our Python's."""
+    if config.engine_command:
+        return config.engine_command
+    found = shutil.which(driver.program, path=env.get("PATH"))
+    return [found] if found else [sys.executable, "-m", driver.module]
+
+
+def _fail(log: str, termination: Termination) -> int:
+    say(f"{termination.reason}: {termination.message}")
+    write_termination(log, termination)
+    return 1

@@ -1,0 +1,185 @@
+"""The contract between operator and worker: configuration, ports, paths and words.
+
+The operator imports this module and nothing else of the worker. Operator N manages workers of
+N-1 and N-2, so a field is only ever added, always with a default, and `CONTRACT_VERSION` counts
+the changes that an older side would misread. Standard library only, Python 3.9: the worker runs on
+the engine image's own interpreter.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Mapping
+
+CONTRACT_VERSION = 1
+
+# Ports of an engine pod.
+ENGINE_PORT = 8000  # the engine's own OpenAI server, unmodified
+WORKER_PORT = 8001  # the supervisor's probes, metrics and state
+
+# Paths inside an engine pod. INSTALL_DIR is an emptyDir that the init container fills.
+INSTALL_DIR = "/opt/stoker"
+MODEL_DIR = "/models"
+CACHE_DIR = "/var/cache/stoker-engine"
+TERMINATION_LOG = "/dev/termination-log"
+
+# One file, so that it is there whole or not at all. `-I -S`: the worker sees neither PYTHONPATH nor
+# the image's site-packages, while the engine below it gets the pod's environment untouched.
+WORKER_APP = INSTALL_DIR + "/stoker-worker.pyz"
+INSTALL_COMMAND = ("python3", "-m", "stoker_worker", "install", INSTALL_DIR)
+SERVE_COMMAND = ("python3", "-I", "-S", WORKER_APP, "serve")
+
+# The kubelet keeps 4096 bytes of a message and 12 KiB of a pod's.
+TERMINATION_BYTES = 4000
+
+# The supervisor's HTTP paths.
+PATH_READY = "/readyz"  # 200 only after one real token, and until draining or hung
+PATH_LIVE = "/livez"  # 503 only when the supervisor itself cannot go on
+PATH_METRICS = "/metrics"
+PATH_STATE = "/state"  # JSON: lifecycle state, start-up phases, last progress
+
+# Between the kill of an engine that overstayed and the kubelet's own kill of the worker.
+KILL_MARGIN_S = 5
+
+# Name of the environment variable that carries the WorkerConfig as JSON.
+ENV_CONFIG = "STOKER_WORKER_CONFIG"
+
+
+class ContractError(ValueError):
+    """The configuration cannot be read: it names the field and what to write instead."""
+
+
+class TerminationReason:
+    """Why a worker ended, the first word of its termination message."""
+
+    ENGINE_CRASHED = "EngineCrashed"
+    ENGINE_HUNG = "EngineHung"
+    OUT_OF_MEMORY = "OutOfMemory"
+    MODEL_NOT_FOUND = "ModelNotFound"
+    MODEL_INVALID = "ModelInvalid"
+    CONFIG_INVALID = "ConfigInvalid"
+    START_TIMED_OUT = "StartTimedOut"
+    WARMUP_FAILED = "WarmupFailed"
+    DRAIN_TIMED_OUT = "DrainTimedOut"
+
+
+@dataclass(frozen=True)
+class Termination:
+    """What a worker leaves in its termination message (at most 4096 bytes) when it fails."""
+
+    reason: str
+    message: str
+    contract: int = CONTRACT_VERSION
+
+    def to_json(self) -> str:
+        """Compact JSON, cut so that the kubelet keeps it whole."""
+        message = self.message
+        while True:
+            cut = Termination(self.reason, message, self.contract)
+            text = json.dumps(asdict(cut), ensure_ascii=True)
+            if len(text) <= TERMINATION_BYTES:
+                return text
+            message = message[: len(message) // 2]
+
+    @staticmethod
+    def parse(text: str) -> Termination | None:
+        """Read a termination message; None when it is not one of ours."""
+        try:
+            data = json.loads(text)
+        except ValueError:
+            return None
+        if not isinstance(data, dict) or not isinstance(data.get("reason"), str):
+            return None
+        return Termination(
+            data["reason"], str(data.get("message", "")), int(data.get("contract", 0))
+        )
+
+
+@dataclass(frozen=True)
+class WorkerConfig:
+    """Everything the supervisor has to know. Durations in seconds."""
+
+    engine: str  # name of the engine driver, for example vllm
+    model_path: str  # folder that holds config.json, below MODEL_DIR
+    served_names: list[str]  # names the model answers to, the first is the main one
+    args: dict[str, str] = field(default_factory=dict)  # engine flags without dashes
+    contract: int = CONTRACT_VERSION
+    # On SIGTERM: readiness goes, `settle_s` pass so that every picker has dropped the pod, then the
+    # engine finishes what it accepted within `drain_s`.
+    settle_s: float = 3.0
+    drain_s: float = 120.0
+    # A busy engine whose step counter stands still leaves rotation after `stall_ready_s` and is
+    # restarted after `stall_restart_s`.
+    stall_ready_s: float = 20.0
+    stall_restart_s: float = 90.0
+    # One real answer of this many tokens precedes readiness.
+    warmup_tokens: int = 2
+    # A slow load is no fault, so these two only end what would never end by itself: loading, and
+    # the first answer, which may compile kernels.
+    start_deadline_s: float = 3600.0
+    warmup_deadline_s: float = 600.0
+    heartbeat_s: float = 2.0
+    # What the engine gets to release memory and leave, after the last answer.
+    teardown_s: float = 15.0
+    host: str = "0.0.0.0"  # noqa: S104 - a pod's address is not known before it runs; "::" for IPv6
+    engine_port: int = ENGINE_PORT
+    worker_port: int = WORKER_PORT
+    # The words before `serve`; empty: `vllm` where PATH has it, else this Python's own module.
+    engine_command: list[str] = field(default_factory=list)
+    termination_log: str = TERMINATION_LOG
+    # Read the weights into the page cache while the engine still imports its code.
+    prefetch: bool = True
+
+    def grace_period_s(self) -> int:
+        """What terminationGracePeriodSeconds must be at least, for a drain to run its course."""
+        return math.ceil(self.settle_s + self.drain_s + self.teardown_s) + KILL_MARGIN_S
+
+    def to_json(self) -> str:
+        """Stable JSON: equal configurations give equal bytes."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @staticmethod
+    def from_json(text: str) -> WorkerConfig:
+        """Parse, ignoring fields of a newer operator; ContractError says what is wrong."""
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise ContractError(f"{ENV_CONFIG} is not JSON: {error}") from error
+        if not isinstance(data, dict):
+            raise ContractError(f"{ENV_CONFIG} must be a JSON object")
+        return _from_mapping(data)
+
+
+def _from_mapping(data: Mapping[str, Any]) -> WorkerConfig:
+    missing = {"engine", "model_path", "served_names"} - set(data)
+    if missing:
+        raise ContractError(f"{ENV_CONFIG} lacks {', '.join(sorted(missing))}")
+    values = {f.name: data[f.name] for f in fields(WorkerConfig) if f.name in data}
+    for name, value in values.items():
+        wanted = _what_is_wrong(name, value)
+        if wanted:
+            raise ContractError(f"{name} must be {wanted}, not {value!r}")
+    return WorkerConfig(**values)
+
+
+_NUMBERS = {f.name for f in fields(WorkerConfig) if f.type == "float"}
+_WHOLE = {f.name for f in fields(WorkerConfig) if f.type == "int"}
+
+
+def _what_is_wrong(name: str, value: object) -> str:
+    """Say what the value should be: a wrong one would only fail later, and far from its cause."""
+    if name in _NUMBERS | _WHOLE:
+        kinds = (int, float) if name in _NUMBERS else (int,)
+        good = isinstance(value, kinds) and not isinstance(value, bool) and 0 <= value < math.inf
+        return "" if good else "a number of at least 0"
+    if name in {"served_names", "engine_command"}:
+        good = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        return "" if good and (value or name != "served_names") else "a list of strings"
+    if name == "args":
+        good = isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+        return "" if good else "an object of strings"
+    if name == "prefetch":
+        return "" if isinstance(value, bool) else "true or false"
+    return "" if isinstance(value, str) and value else "a string that is not empty"

@@ -1,0 +1,56 @@
+"""What an engine driver answers: values only, no input or output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Dict, List, Mapping, Optional, Protocol, Sequence, Tuple
+
+from stoker_worker.contract import Termination, WorkerConfig
+from stoker_worker.events import Sample
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request to the engine; without a body it is a GET."""
+
+    path: str
+    body: Optional[bytes] = None
+    headers: Dict[str, str] = field(default_factory=dict)
+
+
+class Driver(Protocol):
+    """One engine's dialect."""
+
+    program: str
+    """The engine's own command, as its image's entry point calls it."""
+
+    module: str
+    """The Python module behind that command."""
+
+    @property
+    def health(self) -> Request:
+        """The cheapest request that is answered 200 once the model is loaded."""
+
+    @property
+    def looks(self) -> Tuple[Request, ...]:
+        """What a heartbeat reads, in the order that `read_sample` takes the bodies."""
+
+    def arguments(self, config: WorkerConfig) -> List[str]:
+        """Return what follows the engine's command; ContractError refuses what we own."""
+
+    def environment(self, base: Mapping[str, str]) -> Dict[str, str]:
+        """Complete the pod's environment for the engine."""
+
+    def probes(
+        self, config: WorkerConfig, tokens: int, env: Mapping[str, str]
+    ) -> Tuple[Request, ...]:
+        """Return requests for a few tokens, each for models that do not know the one before."""
+
+    def is_answer(self, body: bytes) -> bool:
+        """Whether the body of a 200 holds something that the model computed."""
+
+    def read_sample(self, bodies: Sequence[Optional[bytes]]) -> Optional[Sample]:
+        """Turn a heartbeat's bodies into counters; None when the first cannot be read."""
+
+    def explain(self, code: int, log: Sequence[str]) -> Termination:
+        """Say from the last lines of its log why the engine ended."""

@@ -1,0 +1,254 @@
+"""vLLM: its command line, its endpoints, its metrics, and how to read its last words.
+
+Written against 0.32, whose command line knows three kinds of flags: `--flag=value`, switches with
+a negation (`--flag`, `--no-flag`), and a few bare ones that are simply left out to say no.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+
+from stoker_worker.contract import ContractError, Termination, TerminationReason, WorkerConfig
+from stoker_worker.engines.base import Request
+from stoker_worker.events import EngineCounters, Sample
+
+# The worker sets these, or cannot do its work when they are set: without statistics there is no
+# heartbeat, a headless server or a Unix socket cannot be asked.
+OWNED = frozenset(
+    {
+        "disable-log-stats",
+        "enable-server-load-tracking",
+        "grpc",
+        "headless",
+        "host",
+        "model",
+        "model-tag",
+        "port",
+        "served-model-name",
+        "shutdown-timeout",
+        "ssl-certfile",
+        "ssl-keyfile",
+        "uds",
+    }
+)
+BARE_SWITCHES = frozenset({"aggregate-engine-logging", "data-parallel-multi-port-external-lb"})
+# Read every few seconds by us and many times a second by the endpoint picker.
+QUIET_ENDPOINTS = "/health,/metrics,/load,/v1/models"
+
+_STEPS = b"iteration_tokens_total_count"
+# Three kinds of lines out of six hundred: the rest is never parsed.
+_METRIC = re.compile(
+    rb"^vllm:(iteration_tokens_total_count|num_requests_running|num_requests_waiting)"
+    rb"(?:\{(.*)\})? (\S+)",
+    re.MULTILINE,
+)
+_ENGINE = re.compile(rb'(?:^|,)engine="([^"]*)"')
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_PROCESS = re.compile(r"^\([\w\-:. ]+ pid=\d+\) ")
+_LEVEL = re.compile(r"^(?:ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*\] ?")
+_EXCEPTION = re.compile(
+    r"^(?:[A-Za-z_][\w]*\.)*[A-Za-z_]\w*(?:Error|Exception|Failure|Exit)\b(?::|$)"
+)
+_USAGE = re.compile(r"\berror: ")
+# What one process says because another one failed: true, and of no use to a reader.
+_ECHO = re.compile(
+    r"See (?:root cause|stack trace)|EngineDeadError|^SystemExit|CancelledError|BrokenPipeError"
+    r"|initialization failed due to an exception in a background process"
+)
+_LOADING = ", in load_weights"
+_OUT_OF_MEMORY = re.compile(
+    r"OutOfMemoryError|out of memory|No available memory for the cache blocks"
+    r"|Insufficient space in /dev/shm|less than desired (?:GPU|CPU) memory utilization"
+    r"|KV cache is needed, which is larger than the available|Cannot allocate memory",
+    re.IGNORECASE,
+)
+_BAD_MODEL = re.compile(
+    r"SafetensorError|deserializing header|are not supported for now|does not recognize this archi"
+    r"|Cannot find any model weights|No model architectures are specified|JSONDecodeError"
+    r"|not (?:a )?valid JSON|does not appear to have a file named|size mismatch"
+    r"|weights were not initialized from checkpoint|Error(?:no 2\])? .*safetensors"
+    r"|Can't load (?:the configuration|tokenizer)|Couldn't instantiate the backend tokenizer"
+    r"|model type `?\S+`? but Transformers|tokenizer class .* does not exist",
+    re.IGNORECASE,
+)
+
+
+class Vllm:
+    """The driver of `vllm serve`."""
+
+    program = "vllm"
+    module = "vllm.entrypoints.cli.main"
+
+    @property
+    def health(self) -> Request:
+        """Unlike /v1/models it needs no key, and it fails once the engine core is dead."""
+        return Request("/health")
+
+    @property
+    def looks(self) -> Tuple[Request, ...]:
+        """The counters, and how many requests the API server holds."""
+        return (Request("/metrics"), Request("/load"))
+
+    def arguments(self, config: WorkerConfig) -> List[str]:
+        """Put the model first, what we own next, and the user's flags in a stable order."""
+        given = {name.lstrip("-").replace("_", "-"): value for name, value in config.args.items()}
+        owned = sorted(OWNED & set(given))
+        if owned:
+            raise ContractError(f"engine flags set by Stoker itself: {', '.join(owned)}")
+        arguments = [
+            "serve",
+            config.model_path,
+            f"--host={config.host}",
+            f"--port={config.engine_port}",
+            # Without it SIGTERM cuts every stream without a word.
+            f"--shutdown-timeout={max(1, math.ceil(config.drain_s))}",
+            "--enable-server-load-tracking",
+            "--served-model-name",
+            *config.served_names,
+        ]
+        if "disable-access-log-for-endpoints" not in given:
+            arguments.append(f"--disable-access-log-for-endpoints={QUIET_ENDPOINTS}")
+        for name in sorted(given):
+            arguments += _flag(name, given[name])
+        return arguments
+
+    def environment(self, base: Mapping[str, str]) -> Dict[str, str]:
+        """Nothing is reported to anybody unless the pod asks for it."""
+        return {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", **base}
+
+    def probes(
+        self, config: WorkerConfig, tokens: int, env: Mapping[str, str]
+    ) -> Tuple[Request, ...]:
+        """Completions for generating models, embeddings or pooling for the others."""
+        headers = {"Content-Type": "application/json"}
+        key = env.get("VLLM_API_KEY")
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        name = config.served_names[0]
+        completion = {
+            "model": name,
+            "prompt": "Hi",
+            "max_tokens": tokens,
+            "temperature": 0,
+            "ignore_eos": True,
+        }
+        embedding = {"model": name, "input": "Hi"}
+        bodies = (
+            ("/v1/completions", completion),
+            ("/v1/embeddings", embedding),
+            ("/pooling", embedding),
+        )
+        return tuple(Request(path, json.dumps(body).encode(), headers) for path, body in bodies)
+
+    def is_answer(self, body: bytes) -> bool:
+        """A completion with tokens in it, or a vector."""
+        try:
+            answer = json.loads(body)
+        except ValueError:
+            return False
+        if not isinstance(answer, dict):
+            return False
+        if answer.get("data"):
+            return True
+        usage = answer.get("usage")
+        return isinstance(usage, dict) and bool(usage.get("completion_tokens"))
+
+    def read_sample(self, bodies: Sequence[Optional[bytes]]) -> Optional[Sample]:
+        """Add up each engine's lines: a server of several processes has several per engine."""
+        metrics, load = bodies
+        if metrics is None:
+            return None
+        steps: Dict[str, float] = {}
+        outstanding: Dict[str, float] = {}
+        for found in _METRIC.finditer(metrics):
+            name, labels, value = found.groups()
+            into = steps if name == _STEPS else outstanding
+            engine = _ENGINE.search(labels or b"")
+            key = engine.group(1).decode() if engine else ""
+            into[key] = into.get(key, 0.0) + _number(value)
+        engines = tuple(
+            EngineCounters(name, steps[name], outstanding.get(name, 0.0)) for name in sorted(steps)
+        )
+        return Sample(engines, _read_load(load))
+
+    def explain(self, code: int, log: Sequence[str]) -> Termination:
+        """Find the root cause: the last exception that is not the echo of another one."""
+        cause = last_error(log)
+        if not cause:
+            text = f"the engine ended with exit status {code} and said nothing"
+            return Termination(TerminationReason.ENGINE_CRASHED, text)
+        reason = TerminationReason.ENGINE_CRASHED
+        if _OUT_OF_MEMORY.search(cause):
+            reason = TerminationReason.OUT_OF_MEMORY
+        elif _BAD_MODEL.search(cause):
+            reason = TerminationReason.MODEL_INVALID
+        elif any(_LOADING in line for line in log):
+            # Weights that do not fit their configuration fail in a hundred ways, all of them here.
+            reason = TerminationReason.MODEL_INVALID
+            cause = f"the weights cannot be loaded: {cause}"
+        elif code == 2 and _USAGE.search(cause):  # argparse's own exit status
+            reason = TerminationReason.CONFIG_INVALID
+        return Termination(reason, cause)
+
+
+def _flag(name: str, value: str) -> List[str]:
+    if value == "true":
+        return [f"--{name}"]
+    if value == "false":
+        return [] if name in BARE_SWITCHES else [f"--no-{name}"]
+    return [f"--{name}={value}"]  # one word, so that a value may begin with a dash
+
+
+def _number(text: bytes) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        return 0.0
+    return value if math.isfinite(value) else 0.0
+
+
+def _read_load(body: Optional[bytes]) -> Optional[int]:
+    if body is None:
+        return None
+    try:
+        load = json.loads(body)["server_load"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return load if isinstance(load, int) else None
+
+
+def last_error(log: Sequence[str]) -> str:
+    """Pick the line that a person would copy into a search engine."""
+    lines = [_plain(line) for line in log]
+    echo = fallback = ""
+    for at in range(len(lines) - 1, -1, -1):
+        line, is_error = lines[at]
+        if not (_EXCEPTION.match(line) or _USAGE.search(line)):
+            fallback = fallback or (line if is_error else "")
+            continue
+        text = _with_continuation(lines, at)
+        if not _ECHO.search(text):
+            return text
+        echo = echo or text
+    return echo or fallback or next((line for line, _ in reversed(lines) if line.strip()), "")
+
+
+def _plain(line: str) -> Tuple[str, bool]:
+    """Take colours, process and level off; say whether the level was an error."""
+    text = _PROCESS.sub("", _ANSI.sub("", line.rstrip()))
+    bare = _LEVEL.sub("", text)
+    return bare, bare is not text and bare != text
+
+
+def _with_continuation(lines: Sequence[Tuple[str, bool]], at: int) -> str:
+    # Pydantic says what is wrong one line below, indented.
+    following = []
+    for line, _ in lines[at + 1 : at + 3]:
+        if not line.startswith("  ") or line.lstrip().startswith(("File ", "For further")):
+            break
+        following.append(line.strip())
+    return " ".join([lines[at][0].strip(), *following])

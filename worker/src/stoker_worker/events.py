@@ -1,0 +1,126 @@
+"""What the state machine hears and what it asks for: plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional, Tuple, Union
+
+from stoker_worker.contract import Termination
+
+# What happened.
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Time passed."""
+
+
+@dataclass(frozen=True)
+class HealthAnswered:
+    """The engine's health check was answered, well or not at all."""
+
+    healthy: bool
+
+
+@dataclass(frozen=True)
+class ProbeAnswered:
+    """The engine made tokens for us."""
+
+
+@dataclass(frozen=True)
+class ProbeFailed:
+    """No tokens; `refused` when the engine's server answered that it will not make any."""
+
+    message: str
+    refused: bool = False
+
+
+@dataclass(frozen=True)
+class EngineCounters:
+    """One engine at one moment."""
+
+    name: str
+    steps: float
+    outstanding: float  # running and waiting requests
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The engine's metrics at one moment."""
+
+    engines: Tuple[EngineCounters, ...]
+    load: Optional[int] = None  # requests that the API server holds; None when it cannot tell
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A look at the metrics came back; None when there was no answer."""
+
+    sample: Optional[Sample]
+
+
+@dataclass(frozen=True)
+class TerminateRequested:
+    """The kubelet asks the container to end."""
+
+
+@dataclass(frozen=True)
+class EngineExited:
+    """The engine's process is gone; `cause` is what its log and the kernel say about it."""
+
+    code: int
+    cause: Termination
+
+
+Event = Union[
+    Tick,
+    HealthAnswered,
+    ProbeAnswered,
+    ProbeFailed,
+    Sampled,
+    TerminateRequested,
+    EngineExited,
+]
+
+# What to do about it.
+
+
+@dataclass(frozen=True)
+class CheckHealth:
+    """Ask for health; the answer is a HealthAnswered."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Ask for tokens; the answer is a ProbeAnswered or a ProbeFailed."""
+
+    tokens: int
+    timeout_s: float
+
+
+@dataclass(frozen=True)
+class TakeSample:
+    """Read the metrics; the answer is a Sampled."""
+
+    timeout_s: float
+
+
+@dataclass(frozen=True)
+class TerminateEngine:
+    """Ask the engine to finish and leave."""
+
+
+@dataclass(frozen=True)
+class KillEngine:
+    """Kill the engine and all that it started."""
+
+
+@dataclass(frozen=True)
+class Exit:
+    """End the worker."""
+
+    code: int
+    termination: Optional[Termination]
+
+
+Command = Union[CheckHealth, Probe, TakeSample, TerminateEngine, KillEngine, Exit]

@@ -1,0 +1,111 @@
+"""A look at the model's folder before the engine spends half a minute to find the same fault."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+from typing import List, Optional
+
+from stoker_worker.contract import Termination, TerminationReason
+
+# Hugging Face's and Mistral's own layout.
+_CONFIGS = ("config.json", "params.json")
+# The page cache counts towards the container's memory, so leave the engine the larger half.
+_PREFETCH_SHARE = 0.5
+
+
+def check_model(path: Path) -> Optional[Termination]:
+    """Say what is wrong with the model; None when the engine may try."""
+    if path.suffix == ".gguf" and path.is_file():
+        return None
+    if not path.is_dir():
+        return Termination(
+            TerminationReason.MODEL_NOT_FOUND,
+            f"there is no folder {path}: {_nearest(path)}; check the model's path and that the "
+            "volume holds it",
+        )
+    config = next((path / name for name in _CONFIGS if (path / name).exists()), None)
+    if config is None:
+        return Termination(
+            TerminationReason.MODEL_NOT_FOUND,
+            f"{path} has no config.json, so it is not a model's folder ({_listing(path)}); check "
+            "the model's path, and that the copy into the volume is complete",
+        )
+    try:
+        parsed = json.loads(config.read_text(encoding="utf-8"))
+    except PermissionError:
+        return Termination(
+            TerminationReason.MODEL_INVALID,
+            f"{config} cannot be read by user {os.getuid()}; check the files' owner and mode",
+        )
+    except (OSError, ValueError) as error:
+        return Termination(TerminationReason.MODEL_INVALID, f"{config} cannot be read: {error}")
+    if not isinstance(parsed, dict):
+        return Termination(TerminationReason.MODEL_INVALID, f"{config} holds no JSON object")
+    return None
+
+
+def _nearest(path: Path) -> str:
+    parent = path.parent
+    while not parent.is_dir() and parent != parent.parent:
+        parent = parent.parent
+    return f"{parent} holds {_listing(parent)}"
+
+
+def _listing(folder: Path, most: int = 8) -> str:
+    try:
+        names = sorted(entry.name for entry in folder.iterdir())
+    except OSError as error:
+        return f"cannot be listed: {error.strerror}"
+    if not names:
+        return "it is empty"
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+class Prefetch(threading.Thread):
+    """Asks the kernel to read the weights while the engine imports its code.
+
+    Only a hint, never waited for: the engine reads the same pages a few seconds later.
+    """
+
+    def __init__(self, path: Path, memory_bytes: Optional[int]) -> None:
+        super().__init__(name="prefetch", daemon=True)
+        self._path = path
+        self._memory = memory_bytes
+
+    def run(self) -> None:
+        """Advise the kernel, file by file."""
+        try:
+            files = self._worthwhile()
+        except OSError:
+            return
+        for file in files:
+            try:
+                descriptor = os.open(file, os.O_RDONLY)
+            except OSError:
+                continue
+            try:
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+            finally:
+                os.close(descriptor)
+
+    def _worthwhile(self) -> List[Path]:
+        files = sorted(self._path.glob("*.safetensors"))
+        size = sum(file.stat().st_size for file in files)
+        fits = self._memory is None or size <= self._memory * _PREFETCH_SHARE
+        return files if fits else []
+
+
+def memory_limit() -> Optional[int]:
+    """Bytes that this container may use, page cache included; None when there is no limit."""
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            text = (Path("/sys/fs/cgroup") / name).read_text(encoding="ascii").strip()
+        except OSError:
+            continue
+        physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return min(int(text), physical) if text.isdigit() else physical
+    return None

@@ -1,0 +1,151 @@
+"""The shell around the state machine: process, signals, timers, threads.
+
+The engine is already running when this module is imported: cli.py starts it first, so that all of
+this loads while the engine imports its own code.
+
+One loop in the main thread owns the state. Everything else (signal handlers, the threads that wait
+for the engine's answers) only posts events into its queue; the server's thread only reads.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Mapping, Optional
+
+from stoker_worker import events, lifecycle, report
+from stoker_worker.client import Asker, EngineClient
+from stoker_worker.contract import Termination, TerminationReason, WorkerConfig
+from stoker_worker.engines import Driver
+from stoker_worker.lastwords import say, write_termination
+from stoker_worker.lifecycle import Phase
+from stoker_worker.model import Prefetch, memory_limit
+from stoker_worker.process import EngineProcess, age_s, oom_kills
+from stoker_worker.server import Response, Server
+
+_FAST_TICK_S = 0.1
+_SLOW_TICK_S = 0.5
+_LAST_WORDS_S = 2.0
+
+
+class Supervisor:
+    """Runs one engine from its start to its end."""
+
+    def __init__(
+        self,
+        config: WorkerConfig,
+        driver: Driver,
+        env: Mapping[str, str],
+        engine: EngineProcess,
+        queue: SimpleQueue[events.Event],
+    ) -> None:
+        self._config = config
+        self._driver = driver
+        self._engine = engine
+        self._queue = queue
+        self._oom_kills = oom_kills()
+        now = time.monotonic()
+        self._container_started_at = now - age_s()
+        self._state = lifecycle.begin(now - engine.age_s())
+        self._counts = report.Counts()
+        self._exit: Optional[events.Exit] = None
+        self._client = EngineClient(config, driver, env)
+        self._looker = Asker("looker", queue.put)
+        self._prober = Asker("prober", queue.put)
+
+    def run(self) -> int:
+        """Supervise until the engine has ended; return the worker's exit code."""
+        Server(self._config.host, self._config.worker_port, self._answer).start()
+        self._looker.start()
+        self._prober.start()
+        if self._config.prefetch:
+            Prefetch(Path(self._config.model_path), memory_limit()).start()
+        while self._exit is None:
+            self._turn()
+        if self._exit.termination is not None:
+            say(f"{self._exit.termination.reason}: {self._exit.termination.message}")
+            write_termination(self._config.termination_log, self._exit.termination)
+        return self._exit.code
+
+    def _turn(self) -> None:
+        settled = self._state.phase in (Phase.READY, Phase.STALLED)
+        try:
+            event = self._queue.get(timeout=_SLOW_TICK_S if settled else _FAST_TICK_S)
+        except Empty:
+            event = events.Tick()
+        self._count(event)
+        self._step(event)
+        code = self._engine.reap()
+        if code is not None:
+            self._engine.kill()  # its children may outlive it
+            self._step(events.EngineExited(code, self._explain(code)))
+
+    def _step(self, event: events.Event) -> None:
+        before = self._state.phase
+        now = time.monotonic()
+        self._state, commands = lifecycle.step(self._state, event, now, self._config)
+        if self._state.phase is not before:
+            self._announce(before, now)
+        for command in commands:
+            self._execute(command)
+
+    def _announce(self, before: Phase, now: float) -> None:
+        after = self._state.phase
+        if after is Phase.STALLED:
+            self._counts = replace(self._counts, stalls=self._counts.stalls + 1)
+        say(f"{before.value} → {after.value} after {now - self._container_started_at:.1f} s")
+
+    def _execute(self, command: events.Command) -> None:
+        if isinstance(command, events.CheckHealth):
+            self._looker.ask(self._client.check_health)
+        elif isinstance(command, events.TakeSample):
+            timeout_s = command.timeout_s
+            self._looker.ask(lambda: self._client.take_sample(timeout_s))
+        elif isinstance(command, events.Probe):
+            tokens, patience_s = command.tokens, command.timeout_s
+            self._prober.ask(lambda: self._client.probe(tokens, patience_s))
+        elif isinstance(command, events.TerminateEngine):
+            self._engine.terminate()
+        elif isinstance(command, events.KillEngine):
+            self._engine.kill()
+        else:
+            self._exit = command
+
+    def _explain(self, code: int) -> Termination:
+        said = self._driver.explain(code, self._engine.last_words(_LAST_WORDS_S))
+        kills = oom_kills()
+        if kills is not None and self._oom_kills is not None and kills > self._oom_kills:
+            text = "the kernel killed a process of the engine: the container's memory was used up"
+            return Termination(TerminationReason.OUT_OF_MEMORY, f"{text}; last: {said.message}")
+        if code != -signal.SIGKILL:
+            return said
+        if kills is None:
+            text = "the engine was killed by signal 9, likely because memory was used up"
+            return Termination(TerminationReason.OUT_OF_MEMORY, f"{text}; last: {said.message}")
+        text = "the engine was killed by signal 9, and not because of memory"
+        return Termination(TerminationReason.ENGINE_CRASHED, f"{text}; last: {said.message}")
+
+    def _count(self, event: events.Event) -> None:
+        counts = self._counts
+        if isinstance(event, events.ProbeAnswered):
+            counts = replace(counts, probes_answered=counts.probes_answered + 1)
+        elif isinstance(event, events.ProbeFailed):
+            counts = replace(counts, probes_failed=counts.probes_failed + 1)
+        elif isinstance(event, events.Sampled) and event.sample is None:
+            counts = replace(counts, samples_missed=counts.samples_missed + 1)
+        elif isinstance(event, events.Sampled):
+            counts = replace(counts, samples_read=counts.samples_read + 1)
+        self._counts = counts
+
+    def _answer(self, path: str) -> Optional[Response]:
+        view = report.View(
+            self._config.engine,
+            self._state,
+            self._counts,
+            time.monotonic(),
+            self._container_started_at,
+        )
+        return report.answer(path, view)

@@ -48,13 +48,17 @@ async def test_resets_and_errors_before_the_first_byte_are_tried_elsewhere(
     rig.add_engine("bad", address(), reset=True)
     async with aiohttp.ClientSession() as session:
         await asyncio.sleep(0.5)
-        assert {(await ask(session, rig)).status for _ in range(12)} == {200}
-        await rig.behave("bad", reset=False, status=500)
-        statuses = Counter([(await ask(session, rig)).status for _ in range(12)])
-        # An answer is an answer after a few attempts, so an unlucky row of picks shows.
-        # Each request fails with 1 in 32; five of twelve would be one run in fifty thousand.
-        assert statuses[200] >= 8
-        assert (await rig.behave("bad"))["seen"] >= 6
+        # What an engine may have seen is tried a few times only, so an unlucky row of picks shows:
+        # each request fails with 1 in 32. Five of twelve would be one run in fifty thousand.
+        reset = Counter([(await ask(session, rig)).status for _ in range(12)])
+        assert reset[200] >= 8
+        assert set(reset) <= {200, 503}
+        seen = (await rig.behave("bad", reset=False, status=500))["seen"]
+        assert seen >= 3
+        failed = Counter([(await ask(session, rig)).status for _ in range(12)])
+        assert failed[200] >= 8
+        assert set(failed) <= {200, 500}
+        assert (await rig.behave("bad"))["seen"] >= seen + 3
 
 
 async def test_a_request_that_breaks_every_engine_stops(

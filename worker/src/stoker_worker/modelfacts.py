@@ -1,0 +1,168 @@
+"""What a model is, in at most three kilobytes: the second half of the worker's contract.
+
+`stoker_worker.inspect` reads these facts from a model's folder, a pod's termination message carries
+them, and the operator's planner works with nothing else. Facts are about the model alone: no GPU,
+no engine, no choice. All sizes are of the whole model, before any sharding.
+
+Compact JSON with short keys; absent means the default. A reader refuses a newer major version and
+ignores keys that it does not know.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+FACTS_VERSION = 1
+# A termination message holds 4,096 bytes; the rest is for what the worker adds around the facts.
+MAX_BYTES = 3072
+
+# Kinds of layers, by what each keeps per token or per request.
+FULL = "full"  # 2 · kv_heads · head_dim values per token
+SLIDING = "sliding"  # the same, for the last `window` tokens only
+LATENT = "latent"  # MLA: `latent` values per token, on every tensor parallel rank
+STATE = "state"  # state-space or linear attention: `state_values` per request, however long
+NONE = "none"  # no memory of its own (feed-forward only, encoder layers)
+KINDS = (FULL, SLIDING, LATENT, STATE, NONE)
+
+
+class FactsError(ValueError):
+    """A text that does not hold facts; says what is wrong."""
+
+
+@dataclass(frozen=True)
+class Layers:
+    """A run of equal layers, in the model's order."""
+
+    count: int
+    kind: str
+    kv_heads: int = 0
+    head_dim: int = 0  # of keys
+    value_dim: int = 0  # of values; 0: as of keys
+    window: int = 0  # tokens that a sliding or chunked layer keeps
+    latent: int = 0  # kv_lora_rank + qk_rope_head_dim
+    state_values: int = 0  # per request and layer
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How the checkpoint's weights are stored, as its own configuration says."""
+
+    method: str  # fp8, int8, awq, gptq, compressed-tensors, bitsandbytes, mxfp4, …
+    bits: int  # per weight
+    group: int = 0  # weights that share a scale; 0: one scale per channel or tensor
+    activation_bits: int = 16
+    kv_dtype: Optional[str] = None  # a KV-cache scheme that the checkpoint carries
+    sparse: bool = False  # a non-empty sparsity_config
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """Everything that a plan needs to know of a model."""
+
+    digest: str  # sha256 over configuration and headers: equal digests, equal plans
+    architecture: str  # the first of `architectures`
+    model_type: str
+    dtype: str  # of computation as the model asks: bfloat16, float16, float32
+    hidden: int
+    heads: int  # query heads
+    vocab: int
+    max_positions: int
+    layers: Tuple[Layers, ...]
+    parameters: int  # all of them, quantized or not, without a draft head
+    embedding_parameters: int  # input embedding, and the output head where it is not tied
+    weight_bytes: int  # of the tensors in the files
+    bytes_by_dtype: Mapping[str, int] = field(default_factory=dict)  # safetensors' names
+    known: bool = True  # False: the architecture is not known, sizes come from tensor shapes alone
+    task: str = "generate"  # generate, embed
+    tied_embeddings: bool = False
+    intermediate: int = 0  # width of a dense layer's MLP
+    experts: int = 0  # routed experts per layer; 0: dense
+    experts_active: int = 0  # routed experts that one token meets
+    expert_parameters: int = 0  # of all routed experts of all layers
+    draft_layers: int = 0  # multi-token-prediction layers that the checkpoint carries
+    draft_parameters: int = 0
+    quantization: Optional[Quantization] = None
+    adapters: Tuple[Tuple[str, int, int], ...] = ()  # name, rank, bytes
+    warnings: Tuple[str, ...] = ()  # what the reader was not sure of, for people
+
+    @property
+    def layer_count(self) -> int:
+        """Layers of all kinds."""
+        return sum(run.count for run in self.layers)
+
+    @property
+    def kv_heads(self) -> int:
+        """KV heads of the layers that have any (the largest number); 0 for none."""
+        return max((run.kv_heads for run in self.layers), default=0)
+
+    @property
+    def active_parameters(self) -> int:
+        """Parameters that one token meets: all but the routed experts that it does not."""
+        if not self.experts:
+            return self.parameters
+        share = self.experts_active / self.experts
+        return int(self.parameters - self.expert_parameters * (1 - share))
+
+
+def to_json(facts: ModelFacts) -> str:
+    """Compact text; `FactsError` when it would not fit a termination message."""
+    text = json.dumps({"v": FACTS_VERSION, **_compact(facts)}, separators=(",", ":"))
+    if len(text.encode()) > MAX_BYTES:
+        raise FactsError(f"the facts take {len(text.encode())} bytes, more than {MAX_BYTES}")
+    return text
+
+
+def from_json(text: str) -> ModelFacts:
+    """Facts from their text; `FactsError` says what is wrong with it."""
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise FactsError(f"not JSON: {error}") from error
+    return from_dict(data)
+
+
+def from_dict(data: object) -> ModelFacts:
+    """Facts from the value that JSON gave."""
+    if not isinstance(data, dict):
+        raise FactsError("not a JSON object")
+    if data.get("v") != FACTS_VERSION:
+        raise FactsError(f"version {data.get('v')!r} is not {FACTS_VERSION}")
+    known = {each.name for each in fields(ModelFacts)}
+    given: Dict[str, Any] = {name: value for name, value in data.items() if name in known}
+    try:
+        given["layers"] = tuple(Layers(**run) for run in given.get("layers", ()))
+        if given.get("quantization") is not None:
+            given["quantization"] = Quantization(**given["quantization"])
+        given["adapters"] = tuple((n, r, b) for n, r, b in given.get("adapters", ()))
+        given["warnings"] = tuple(given.get("warnings", ()))
+        facts = ModelFacts(**given)
+    except (TypeError, ValueError) as error:
+        raise FactsError(f"not facts: {error}") from error
+    unknown = [run.kind for run in facts.layers if run.kind not in KINDS]
+    if unknown:
+        raise FactsError(f"layers of kind {unknown[0]!r}; known: {', '.join(KINDS)}")
+    return facts
+
+
+def to_dict(facts: ModelFacts) -> Dict[str, Any]:
+    """The value that `from_dict` reads, version included."""
+    return {"v": FACTS_VERSION, **_compact(facts)}
+
+
+def _compact(value: Any) -> Dict[str, Any]:  # noqa: ANN401 - any of the dataclasses above
+    """Fields that differ from their default."""
+    found: Dict[str, Any] = {}
+    for each in fields(value):
+        item = getattr(value, each.name)
+        if item == each.default or item in ((), {}):
+            continue
+        if each.name == "layers":
+            item = [_compact(run) for run in item]
+        elif each.name == "quantization":
+            item = _compact(item)
+        elif each.name == "bytes_by_dtype":
+            item = dict(item)
+        found[each.name] = item
+    return found

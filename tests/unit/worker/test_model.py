@@ -31,6 +31,9 @@ def test_a_missing_folder_is_named_with_what_is_there_instead(tmp_path: Path) ->
 def test_an_empty_volume_says_so(tmp_path: Path) -> None:
     assert "it is empty" in check_model(tmp_path / "llama").message
     assert "it is empty" in check_model(tmp_path).message
+    (tmp_path / ".lock").touch()
+    (tmp_path / "llama-3").mkdir()
+    assert "holds llama-3;" in check_model(tmp_path / "llama").message
 
 
 def test_a_folder_without_a_config_is_no_model(tmp_path: Path) -> None:

@@ -56,7 +56,8 @@ def _nearest(path: Path) -> str:
 
 def _listing(folder: Path, most: int = 8) -> str:
     try:
-        names = sorted(entry.name for entry in folder.iterdir())
+        # What begins with a dot is a lock or a cache, and no path of a spec may name it.
+        names = sorted(e.name for e in folder.iterdir() if not e.name.startswith("."))
     except OSError as error:
         return f"cannot be listed: {error.strerror}"
     if not names:

@@ -6,11 +6,14 @@ from e2e.engine.packages import (
     VLLM_VERSION,
     ensure_site_packages,
 )
+from e2e.engine.production import ensure_production_source, production_version
 
 __all__ = [
     "ENGINE_PYTHON",
     "VLLM_VERSION",
     "EngineBuildError",
     "build_once",
+    "ensure_production_source",
     "ensure_site_packages",
+    "production_version",
 ]

@@ -60,6 +60,7 @@ class Speculation:
 
     method: str  # none, ngram, draft, eagle, mtp
     tokens: int | None = None
+    model: str | None = None  # folder of the draft, for draft and eagle
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,8 @@ class Configuration:
     chunked_prefill: bool = True
     speculation: str = "none"
     speculative_tokens: int = 0
+    speculative_until: int = 0  # requests at once up to which it speculates; 0: always
+    speculative_model: str | None = None  # folder of the draft, for draft and eagle
     compile: bool = True
     attention_backend: str | None = None  # None: the engine chooses
     kv_offload_gib: float = 0.0

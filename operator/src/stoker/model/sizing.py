@@ -124,6 +124,7 @@ class Configuration:
     kv_offload_gib: float = 0.0
     cpu_offload_gib: float = 0.0
     loader: str = "auto"
+    kv_space_gib: float | None = None  # VLLM_CPU_KVCACHE_SPACE; None: what is left of the memory
 
     @property
     def accelerators(self) -> int:

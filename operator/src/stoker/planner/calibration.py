@@ -1,0 +1,230 @@
+"""How far real runs stay below the hardware's peaks, and what the planner does not know.
+
+The estimates are arithmetic over peaks of the catalogue; this module holds what was measured of
+the distance: shares of the peak (MFU of matrix products, MBU of memory), fixed times per step and
+per message, sizes of activations. The data is `calibration.yaml`, one entry per source. A parameter
+is taken from the nearest entries that have it: same GPU, architecture and engine, then same GPU and
+kind of model, then same generation of GPU, then any; their mean is used. The farther the entry, the
+wider the range that an estimate gets.
+
+What a running engine reports (KV blocks, times) becomes a `Residual`, kept in status and given to
+the next plan of the same service.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+import yaml
+
+from stoker.catalog.gpus import Gpu
+from stoker_worker.modelfacts import ModelFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """Observed over planned, as factors; 1 where nothing was observed."""
+
+    kv: float = 1.0  # of the KV budget
+    ttft: float = 1.0
+    itl: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What a plan promised, as far as a running engine can tell."""
+
+    kv_tokens: int
+    ttft_s: float
+    itl_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Everything between the datasheet and a real engine, for one GPU, engine and architecture."""
+
+    mfu: float = 0.60  # share of peak that large matrix products reach
+    mbu_weights: float = 0.85  # share of bandwidth when weights are read
+    mbu_kv: float = 0.80  # share of bandwidth when attention reads the KV cache
+    step_s: float = 0.0008  # per engine step: scheduling, launch, sampling
+    layer_s: float = 0.000015  # per layer and step: small kernels
+    sequence_s: float = 0.00001  # per sequence and step: bookkeeping, sampling
+    allreduce_s: float = 0.000015  # per all-reduce, on NVLink
+    link_share: float = 0.7  # of the link's bandwidth
+    loaded: float = 1.02  # loaded weights over bytes in the files
+    logit_bytes: float = 38.5  # per sequence and vocabulary entry, at the sampler's peak
+    non_torch: int = 160 * 2**20  # with one accelerator
+    non_torch_parallel: int = 614 * 2**20  # with several: NCCL's buffers
+    graphs: int = 0  # what CUDA graphs take out of the budget
+    reserve: float = 0.0  # share of the usable memory that stays unplanned
+    spread: float = 0.35  # a time's range is typical / (1 + spread) to typical · (1 + spread)
+    source: str = "defaults"
+    residual: Residual = Residual()
+
+
+_PARAMETERS: Final = ("mfu", "mbu_weights", "mbu_kv", "step_s", "allreduce_s")
+# How wide a range is when the nearest entry is this far away (see `_distances`).
+_SPREADS: Final = (0.12, 0.15, 0.2, 0.25, 0.35)
+_UNKNOWN_SPREAD: Final = 0.5  # another vendor, or nothing at all
+# Engines before this minor version were another program; their entries serve only each other.
+_MODERN: Final = (0, 6)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One measured source; None for a parameter that it does not tell."""
+
+    source: str
+    gpu: str
+    capability: tuple[int, int] | None
+    engine: tuple[int, int]
+    architecture: str
+    moe: bool
+    values: Mapping[str, float]
+
+
+@cache
+def builtin_entries() -> tuple[Entry, ...]:
+    """The measured entries that the package carries."""
+    text = files("stoker.planner").joinpath("calibration.yaml").read_text(encoding="utf-8")
+    return tuple(_entry(each) for each in yaml.safe_load(text))
+
+
+def calibration_of(
+    gpu: Gpu,
+    facts: ModelFacts,
+    engine_version: str = "",
+    entries: Sequence[Entry] | None = None,
+) -> Calibration:
+    """The nearest measurements for this GPU, model and engine; the residual is the caller's."""
+    version = _version(engine_version)
+    known = tuple(
+        entry
+        for entry in (builtin_entries() if entries is None else entries)
+        if _same_program(entry.engine, version)
+    )
+    values: dict[str, float] = {}
+    sources: dict[str, None] = {}
+    farthest = 0
+    for name in _PARAMETERS:
+        for distance, near in enumerate(_distances(gpu, facts, version)):
+            found = [entry for entry in known if name in entry.values and near(entry)]
+            if found:
+                values[name] = _mean([entry.values[name] for entry in found])
+                sources.update(dict.fromkeys(entry.source for entry in found))
+                if name in {"mfu", "mbu_weights"}:
+                    farthest = max(farthest, distance)
+                break
+    measured = gpu.vendor == "nvidia" and "mbu_weights" in values
+    spread = _SPREADS[farthest] if measured else _UNKNOWN_SPREAD
+    if not facts.known:
+        spread *= 1.5
+    base = Calibration(spread=spread, reserve=_reserve(facts))
+    return replace(base, source="; ".join(sources) or base.source, **values)  # type: ignore[arg-type]
+
+
+def corrected(calibration: Calibration, residual: Residual) -> Calibration:
+    """The same with what the engine itself reported; the range narrows where times were seen."""
+    seen = residual.itl != 1.0 and residual.ttft != 1.0
+    return replace(
+        calibration,
+        residual=residual,
+        spread=min(calibration.spread, _SPREADS[0]) if seen else calibration.spread,
+    )
+
+
+def residual_of(  # noqa: PLR0917 - the order is that of the engine's report
+    predicted: Predicted,
+    reported_blocks: int | None,
+    block_size: int,
+    observed_ttft: float | None = None,
+    observed_itl: float | None = None,
+    before: Residual | None = None,
+) -> Residual:
+    """What the engine reports over what was planned; None keeps what was known `before`.
+
+    `predicted` was made with `before`, so factors multiply. Times are those at the load that the
+    prediction was for. Factors are bounded: beyond that it is not the same configuration.
+    """
+    earlier = before or Residual()
+    tokens = None if reported_blocks is None else float(reported_blocks * block_size)
+    return Residual(
+        kv=_factor(earlier.kv, tokens, predicted.kv_tokens, 0.25, 2.0),
+        ttft=_factor(earlier.ttft, observed_ttft, predicted.ttft_s, 0.1, 10.0),
+        itl=_factor(earlier.itl, observed_itl, predicted.itl_s, 0.1, 10.0),
+    )
+
+
+def _factor(
+    before: float, observed: float | None, planned: float, low: float, high: float
+) -> float:
+    if observed is None or observed <= 0 or planned <= 0:
+        return before
+    return min(high, max(low, before * observed / planned))
+
+
+def _distances(
+    gpu: Gpu, facts: ModelFacts, version: tuple[int, int] | None
+) -> tuple[Callable[[Entry], bool], ...]:
+    """What counts as near, nearest first."""
+    moe = facts.experts > 0
+
+    def same_gpu(entry: Entry) -> bool:
+        return entry.gpu == gpu.name
+
+    def generation(entry: Entry) -> bool:
+        return entry.capability is not None and entry.capability == gpu.compute_capability
+
+    return (
+        lambda entry: (
+            same_gpu(entry)
+            and entry.architecture == facts.architecture
+            and version in (None, entry.engine)
+        ),
+        lambda entry: same_gpu(entry) and entry.moe == moe,
+        lambda entry: generation(entry) and entry.moe == moe,
+        lambda entry: entry.moe == moe,
+        lambda _: True,
+    )
+
+
+def _same_program(entry: tuple[int, int], version: tuple[int, int] | None) -> bool:
+    if version is None:
+        return entry >= _MODERN
+    return (entry >= _MODERN) == (version >= _MODERN)
+
+
+def _version(text: str) -> tuple[int, int] | None:
+    parts = text.removeprefix("v").split(".")
+    if len(parts) < 2 or not (parts[0].isdigit() and parts[1].isdigit()):
+        return None
+    return int(parts[0]), int(parts[1])
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Geometric, as all parameters are factors."""
+    return math.exp(sum(math.log(value) for value in values) / len(values))
+
+
+def _reserve(facts: ModelFacts) -> float:
+    return 0.0 if facts.known else 0.05
+
+
+def _entry(raw: Mapping[str, object]) -> Entry:
+    capability = raw.get("capability")
+    engine = _version(str(raw["engine"]))
+    if engine is None:
+        raise ValueError(f"calibration: engine {raw['engine']!r} is not a version")
+    values = {name: float(str(raw[name])) for name in _PARAMETERS if name in raw}
+    return Entry(
+        source=str(raw["source"]),
+        gpu=str(raw["gpu"]),
+        capability=None if capability is None else _version(str(capability)),
+        engine=engine,
+        architecture=str(raw["architecture"]),
+        moe=bool(raw["moe"]),
+        values=values,
+    )

@@ -5,9 +5,10 @@ is an error, because a misspelt allow-list that silently stays empty is found on
 error names the file, the field and what to write, all of them at once.
 """
 
+import difflib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -68,9 +69,65 @@ class TolerationSettings(_Section):
     effect: str | None = Field(None, description="NoSchedule, PreferNoSchedule or NoExecute")
 
 
+Rate = Annotated[float, Field(gt=0, le=1_000_000)]
+
+
+class TflopsSettings(_Section):
+    """Dense rates by type; an absent one is not supported in hardware."""
+
+    float32: Rate | None = Field(None, description="10**12 operations per second, dense")
+    float16: Rate | None = Field(None, description="10**12 operations per second, dense")
+    bfloat16: Rate | None = Field(None, description="10**12 operations per second, dense")
+    fp8: Rate | None = Field(None, description="10**12 operations per second, dense")
+    int8: Rate | None = Field(None, description="10**12 operations per second, dense")
+    fp4: Rate | None = Field(None, description="10**12 operations per second, dense")
+
+
+class HardwareSettings(_Section):
+    """What an accelerator can do. Absent: as the catalogue that comes with Stoker says."""
+
+    vendor: Literal["nvidia", "amd", "cpu"] | None = Field(None, description="nvidia, amd or cpu")
+    memory_gib: float | None = Field(
+        None,
+        alias="memoryGiB",
+        gt=0,
+        le=4096,
+        description="GiB that a process sees, 0 to 4096; for cpu what one pod may use",
+    )
+    bandwidth_gbs: float | None = Field(
+        None, alias="bandwidthGBs", gt=0, le=100_000, description="of its memory, 10**9 bytes/s"
+    )
+    tflops: TflopsSettings | None = Field(
+        None, description="{float32, float16, bfloat16, fp8, int8, fp4}: replaces all rates"
+    )
+    link_gbs: float | None = Field(
+        None, alias="linkGBs", ge=0, le=100_000, description="one way, within a node, 10**9 bytes/s"
+    )
+    link_kind: Literal["nvlink", "xgmi", "pcie", "memory", "none"] | None = Field(
+        None, description="nvlink, xgmi, pcie, memory or none"
+    )
+    most_per_node: int | None = Field(None, ge=1, le=1024, description="accelerators, 1 to 1024")
+    compute_capability: str | None = Field(
+        None, pattern=r"^[0-9]{1,2}\.[0-9]$", description="NVIDIA's, in quotes, for example '8.9'"
+    )
+    price_per_hour: float | None = Field(
+        None, gt=0, le=10_000, description="US dollars for one accelerator, on demand"
+    )
+    spot_price_per_hour: float | None = Field(
+        None, gt=0, le=10_000, description="US dollars for one accelerator, interruptible"
+    )
+
+
 class AcceleratorSettings(_Section):
     """One entry of the accelerator catalogue."""
 
+    like: str | None = Field(None, description="a type that this one takes all it does not say")
+    share: float = Field(
+        1.0, gt=0, le=1, description="part of that type's memory, speed and price, 0 to 1"
+    )
+    hardware: HardwareSettings = Field(
+        HardwareSettings.model_validate({}), description="what differs from the known type"
+    )
     resource: str | None = Field(
         None, description="extended resource, for example nvidia.com/gpu; absent for cpu"
     )
@@ -185,7 +242,9 @@ def _explain(error: ValidationError) -> Iterator[str]:
         owner, description = _describe(location)
         if problem["type"] == "extra_forbidden":
             known = ", ".join(sorted(owner)) if owner else "nothing"
-            yield f"{field}: there is no such field; write one of: {known}"
+            near = difflib.get_close_matches(str(location[-1]), owner, 1)
+            meant = f"did you mean {near[0]}? Write" if near else "write"
+            yield f"{field}: there is no such field; {meant} one of: {known}"
         elif problem["type"] == "missing":
             yield f"{field}: is missing; write {description}"
         else:

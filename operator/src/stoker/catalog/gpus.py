@@ -16,9 +16,15 @@ class Gpu:
     # absent is not supported in hardware.
     flops: Mapping[str, float] = field(hash=False)
     link: float = 0.0  # bytes per second, one way, between accelerators of one node
-    link_kind: str = "none"  # nvlink, xgmi, pcie, none
+    link_kind: str = "none"  # nvlink, xgmi, pcie, memory (cpu), none
     most_per_node: int = 1
     compute_capability: tuple[int, int] | None = None  # NVIDIA's
     price_per_hour: float | None = None  # US dollars, on demand, one accelerator
     spot_price_per_hour: float | None = None
     shared_memory: bool = False  # the engine's memory is the machine's (cpu)
+    reserved_bytes: int = 0  # of the memory, what driver and firmware keep from every process
+
+    @property
+    def visible_bytes(self) -> int:
+        """What a process sees as the device's memory; engines take their share of this."""
+        return self.memory_bytes - self.reserved_bytes

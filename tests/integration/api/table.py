@@ -19,6 +19,8 @@ CONDITION = {
 LOAD = {"held": 0, "waiting": 0, "running": 0, "time": TIME}
 SCALE = {"from": 0, "to": 1, "reason": "Held", "message": "", "time": TIME}
 REVISION = {"name": "a", "wanted": 1, "ready": 1}
+TECHNIQUE = {"name": "prefixCaching", "state": "on", "reason": "Planned", "why": ""}
+ESTIMATE = {"low": "1", "typical": "2", "high": "3"}
 # What an object needs beside the field that is tried.
 SEEDS: dict[str, dict[str, Any]] = {
     "spec": {"model": {"uri": "pvc://models"}},
@@ -30,6 +32,9 @@ SEEDS: dict[str, dict[str, Any]] = {
     "status.load": LOAD,
     "status.lastScale": SCALE,
     "status.revisions[]": REVISION,
+    "spec.optimization.speculative": {"method": "draft", "model": "draft"},
+    "status.plan": {"summary": ""},
+    "status.plan.techniques[]": TECHNIQUE,
 }
 MATCH, LONG = "should match", "Too long"
 BELOW, ABOVE = "greater than or equal to", "less than or equal to"
@@ -108,16 +113,18 @@ def _number(path: str, low: int, high: int) -> list[Case]:
     ]
 
 
-def _text(path: str, limit: int, good: str, bad: str) -> list[Case]:
+def _text(path: str, limit: int, good: str, bad: str, letter: str = "a") -> list[Case]:
     return [
         Case(path, "pattern", good, bad, MATCH),
-        Case(path, "maxLength", "a" * limit, "a" * (limit + 1), LONG),
+        Case(path, "maxLength", letter * limit, letter * (limit + 1), LONG),
     ]
 
 
-def _duration(path: str, good: tuple[str, str], bad: tuple[str, str], says: str) -> list[Case]:
+def _duration(
+    path: str, good: tuple[str, str], bad: tuple[str, str], says: str, pattern: str = "0h1m30s"
+) -> list[Case]:
     return [
-        Case(path, "pattern", "0h1m30s", "90", MATCH),
+        Case(path, "pattern", pattern, "90", MATCH),
         Case(path, "maxLength", "000000m000000m20s"[1:], "000000m000000m20s", LONG),
         *(Case(path, "cel[0]", *pair, says) for pair in zip(good, bad, strict=True)),
     ]
@@ -137,6 +144,7 @@ NODES = "spec.template.nodeSelector"
 NOTES = "spec.template.annotations"
 TOLERATION = "spec.template.tolerations[]"
 RESOURCES = "spec.template.resources"
+OPTIMIZATION = "spec.optimization"
 THREE = {"cpu": 1, "memory": 1, "ephemeral-storage": 1}
 EXISTS = "operator Exists takes no value, and only Exists may leave out the key"
 
@@ -149,10 +157,18 @@ CASES = [
     Case("spec", "cel[0]", {**MODEL, "replicas": 2},
          {**MODEL, "replicas": 2, "scaling": {"maxReplicas": 2}},
          "replicas and scaling exclude each other: remove replicas to let Stoker scale"),
-    Case("spec", "cel[1]",
-         {**MODEL, "accelerator": {"perReplica": 2}, "parallelism": {"tensor": 2}},
-         {**MODEL, "accelerator": {"perReplica": 2}, "parallelism": {"tensor": 4}},
-         "accelerator.perReplica and parallelism.tensor must be equal: leave one of them out"),
+    *(
+        Case("spec", "cel[1]",
+             {**MODEL, "accelerator": {"perReplica": 8}, "parallelism": accept},
+             {**MODEL, "accelerator": {"perReplica": 8}, "parallelism": reject},
+             "accelerator.perReplica must be parallelism.tensor x pipeline x data: leave")
+        for accept, reject in (
+            ({"tensor": 8}, {"tensor": 16}),
+            ({"tensor": 2}, {"tensor": 3}),  # the rest is planned
+            ({"pipeline": 4, "data": 2}, {"pipeline": 4, "data": 4}),
+            ({"tensor": 2, "pipeline": 2, "data": 2}, {"tensor": 2, "pipeline": 2, "data": 1}),
+        )
+    ),
     # The model.
     Case("spec.model.uri", "pattern", "pvc://models/a/B_1.x/", "pvc://Models", MATCH),
     Case("spec.model.uri", "pattern", "pvc://models", "hf://models", MATCH),
@@ -181,7 +197,55 @@ CASES = [
     *_text("spec.accelerator.types[]", 63, "nvidia-a100-80gb", "NVIDIA"),
     *_number("spec.accelerator.perReplica", 1, 16),
     *_number("spec.parallelism.tensor", 1, 16),
+    *_number("spec.parallelism.pipeline", 1, 16),
+    *_number("spec.parallelism.data", 1, 16),
+    Case("spec.parallelism.expert", "enum", "on", "yes", 'supported values: "auto", "on", "off"'),
     *_number("spec.context.maxModelLen", 16, 10_485_760),
+    # What matters, and what is fixed.
+    Case(f"{OPTIMIZATION}.objective", "enum", "longContext", "speed",
+         'supported values: "balanced", "latency"'),
+    Case(f"{OPTIMIZATION}.quantization", "enum", "awq", "int3", "supported values"),
+    Case(f"{OPTIMIZATION}.kvCache.dtype", "enum", "none", "bf16", "supported values"),
+    *_number(f"{OPTIMIZATION}.kvCache.offloadGiB", 0, 4096),
+    Case(f"{OPTIMIZATION}.speculative.method", "enum", "eagle", "oracle", "supported values"),
+    *_number(f"{OPTIMIZATION}.speculative.tokens", 1, 16),
+    Case(f"{OPTIMIZATION}.speculative.model", "pattern", "drafts/A_1.b", "../drafts", MATCH),
+    Case(f"{OPTIMIZATION}.speculative.model", "maxLength", "a" * 253, "a" * 254, LONG),
+    Case(f"{OPTIMIZATION}.speculative", "cel[0]", {"method": "eagle", "model": "head"},
+         {"method": "draft"}, "method draft or eagle and model belong together"),
+    Case(f"{OPTIMIZATION}.speculative", "cel[0]", {"method": "mtp"},
+         {"method": "mtp", "model": "head"}, "method draft or eagle and model belong together"),
+    Case(f"{OPTIMIZATION}.speculative", "cel[0]", {"tokens": 2}, {"model": "head"},
+         "method draft or eagle and model belong together"),
+    Case(f"{OPTIMIZATION}.prefixCaching", "enum", "off", "no", "supported values"),
+    *_number(f"{OPTIMIZATION}.batching.maxNumSeqs", 1, 8192),
+    *_number(f"{OPTIMIZATION}.batching.maxNumBatchedTokens", 16, 1_048_576),
+    *_number(f"{OPTIMIZATION}.batching.blockSize", 1, 1024),
+    Case(f"{OPTIMIZATION}.batching.chunkedPrefill", "enum", "auto", "never", "supported values"),
+    Case(f"{OPTIMIZATION}.compile", "enum", "on", "true", "supported values"),
+    *_number(f"{OPTIMIZATION}.cpuOffloadGiB", 0, 4096),
+    *_text(f"{OPTIMIZATION}.attentionBackend", 64, "FLASH_ATTN", "flash", letter="A"),
+    Case(f"{OPTIMIZATION}.gpuMemoryUtilization", "minimum", 0.05, 0.04, f"{BELOW} 0.05"),
+    Case(f"{OPTIMIZATION}.gpuMemoryUtilization", "maximum", 0.99, 1, f"{ABOVE} 0.99"),
+    Case(f"{OPTIMIZATION}.loader", "enum", "sharded_state", "gguf", "supported values"),
+    Case(f"{OPTIMIZATION}.maxQualityLoss", "minimum", 0, -0.5, f"{BELOW} 0"),
+    Case(f"{OPTIMIZATION}.maxQualityLoss", "maximum", 100, 100.5, f"{ABOVE} 100"),
+    *_duration(f"{OPTIMIZATION}.targets.ttft", ("1ms", "10m"), ("0s", "10m1s"),
+               "must be between 1ms and 10m", pattern="0m20s"),
+    *_duration(f"{OPTIMIZATION}.targets.itl", ("1ms", "1m"), ("0s", "1m1s"),
+               "must be between 1ms and 1m", pattern="0m20s"),
+    *(
+        case
+        for money in ("costPerMillionTokens", "pricePerHour")
+        for case in (
+            Case(f"{OPTIMIZATION}.targets.{money}", "pattern", "0.80", "$1", MATCH),
+            Case(f"{OPTIMIZATION}.targets.{money}", "maxLength", "123456.7890", "123456.78901",
+                 LONG),
+        )
+    ),
+    *_number(f"{OPTIMIZATION}.workload.inputTokens", 1, 10_485_760),
+    *_number(f"{OPTIMIZATION}.workload.outputTokens", 1, 10_485_760),
+    *_number(f"{OPTIMIZATION}.workload.concurrency", 1, 8192),
     # How many.
     *_number("spec.replicas", 0, 1000),
     *_number("spec.scaling.minReplicas", 0, 1000),
@@ -233,6 +297,9 @@ CASES = [
         )
     ),
     # The status, which only Stoker writes.
+    Case("status.plan.techniques", "duplicate", [TECHNIQUE], [TECHNIQUE, TECHNIQUE],
+         "Duplicate value"),
+    Case("status.plan.techniques[].state", "enum", "refused", "maybe", "supported values"),
     Case("status.conditions", "duplicate", [CONDITION], [CONDITION, CONDITION], "Duplicate value"),
     Case("status.conditions[].type", "maxLength", "a" * 316, "a" * 317, LONG),
     Case("status.conditions[].status", "enum", "Unknown", "Perhaps", "supported values"),
@@ -255,8 +322,30 @@ EVERYTHING: dict[str, Any] = {
             "env": [{"name": "A", "value": "b"}],
         },
         "accelerator": {"types": ["nvidia-l4", "cpu"], "perReplica": 2},
-        "parallelism": {"tensor": 2},
+        "parallelism": {"tensor": 2, "pipeline": 1, "data": 1, "expert": "auto"},
         "context": {"maxModelLen": 4096},
+        "optimization": {
+            "objective": "latency",
+            "quantization": "auto",
+            "kvCache": {"dtype": "fp8", "offloadGiB": 4},
+            "speculative": {"method": "draft", "model": "drafts/small", "tokens": 4},
+            "prefixCaching": "on",
+            "batching": {
+                "maxNumSeqs": 8, "maxNumBatchedTokens": 2048, "blockSize": 16,
+                "chunkedPrefill": "on",
+            },
+            "compile": "off",
+            "cpuOffloadGiB": 0,
+            "attentionBackend": "FLASHINFER",
+            "gpuMemoryUtilization": 0.9,
+            "loader": "safetensors",
+            "maxQualityLoss": 0.5,
+            "targets": {
+                "ttft": "800ms", "itl": "40ms", "costPerMillionTokens": "0.80",
+                "pricePerHour": "12.50",
+            },
+            "workload": {"inputTokens": 1024, "outputTokens": 256, "concurrency": 8},
+        },
         "scaling": {
             "minReplicas": 0, "maxReplicas": 2, "target": {"queueDepth": 4},
             "scaleToZeroAfter": "10m", "scaleDownStabilization": "5m",
@@ -278,7 +367,27 @@ EVERYTHING: dict[str, Any] = {
     "status": {
         "observedGeneration": 1, "replicas": 1, "readyReplicas": 1, "desiredReplicas": 2,
         "queueDepth": 3, "selector": "a=b", "address": "http://llama.default.svc/v1",
-        "model": "llama", "plan": "1 x cpu", "revision": "a", "revisions": [REVISION],
+        "model": {
+            "name": "llama", "architecture": "LlamaForCausalLM", "parameters": 8, "bytes": 16,
+            "digest": "d", "source": "uid/llama", "facts": "{}",
+        },
+        "plan": {
+            "summary": "1 x cpu", "accelerator": "cpu", "perReplica": 1, "tensor": 1,
+            "pipeline": 1, "data": 1, "weightsGiB": 14.96, "kvCacheGiB": 4, "kvCacheTokens": 32768,
+            "maxModelLen": 4096, "maxNumSeqs": 8, "concurrency": 8, "techniques": [TECHNIQUE],
+            "expected": {
+                "concurrency": 8, "ttft": ESTIMATE, "itl": ESTIMATE, "tokensPerSecond": ESTIMATE,
+                "costPerMillionTokens": ESTIMATE, "pricePerHour": "1.10",
+            },
+            "alternatives": [
+                {"change": "parallelism.tensor: 2", "concurrency": 16, "pricePerHour": "2.20"}
+            ],
+            "configuration": "{}", "revision": "0123abcd",
+            "inputs": {"spec": "s", "model": "m", "planner": "1"},
+            "offer": {"id": "o", "summary": "1 x cpu", "saves": "half"}, "accepted": "p",
+            "residual": {"kvTokensPredicted": 32768, "kvTokensReported": 32000},
+        },
+        "revision": "a", "revisions": [REVISION],
         "load": LOAD, "lastScale": SCALE, "conditions": [CONDITION],
     },
 }  # fmt: skip

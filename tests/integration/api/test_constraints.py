@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 SCHEMA = render_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 # One of each kind of JSON value; whichever a field is not.
 WRONG: dict[str | None, Any] = {
-    "string": 7, "integer": "seven", "object": "text", "array": "text", None: True,
+    "string": 7, "integer": "seven", "number": "seven", "object": "text", "array": "text",
+    None: True,
 }  # fmt: skip
 
 

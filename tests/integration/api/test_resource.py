@@ -100,7 +100,8 @@ def test_the_server_keeps_the_definition_as_we_wrote_it(judge: Judge) -> None:
 def test_columns(judge: Judge) -> None:
     judge.plane.apply(service("columns"))
     status = {
-        "readyReplicas": 1, "desiredReplicas": 2, "queueDepth": 3, "model": "llama", "plan": "p",
+        "readyReplicas": 1, "desiredReplicas": 2, "queueDepth": 3,
+        "model": {"name": "llama"}, "plan": {"summary": "vllm on 2 x nvidia-l4"},
         "conditions": [{
             "type": "Ready", "status": "False", "reason": "EngineStarting", "message": "m",
             "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z",
@@ -114,7 +115,9 @@ def test_columns(judge: Judge) -> None:
         ]  # fmt: skip
         assert row.split()[:7] == ["columns", "False", "1", "2", "3", "llama", "EngineStarting"]
     assert "columns" in judge.plane.kubectl("get", "ai")
-    assert "PLAN" in judge.plane.kubectl("get", "infer", "-o", "wide")
+    head, *rows = judge.plane.kubectl("get", "infer", "-o", "wide").strip().splitlines()
+    assert "PLAN" in head
+    assert any("vllm on 2 x nvidia-l4" in row for row in rows)
 
 
 def test_two_managers_apply_without_conflict(judge: Judge) -> None:

@@ -60,6 +60,9 @@ def test_defaults_stand_only_where_the_planner_never_chooses() -> None:
         "spec.frontend.holdTimeout": "10m",
         "spec.frontend.maxHeld": 500,
         "spec.frontend.replicas": 1,
+        "spec.optimization.objective": "balanced",
+        "spec.optimization.workload.inputTokens": 1024,
+        "spec.optimization.workload.outputTokens": 256,
         "spec.rollout.strategy": "rolling",
         "spec.scaling.minReplicas": 1,
         "spec.scaling.scaleDownStabilization": "5m",
@@ -84,5 +87,5 @@ def test_every_part_of_the_spec_is_bounded() -> None:
             assert "maxItems" in node, path
         if "additionalProperties" in node:
             assert "maxProperties" in node, path
-        if node.get("type") == "integer":
+        if node.get("type") in {"integer", "number"}:
             assert {"minimum", "maximum"} <= set(node), path

@@ -54,6 +54,9 @@ def test_absent_fields_have_values_in_python() -> None:
     assert parsed.frontend.hold_timeout == "10m"
     assert parsed.context.max_model_len is None
     assert parsed.accelerator.per_replica is None
+    assert parsed.optimization.objective == "balanced"
+    assert parsed.optimization.quantization == parsed.parallelism.expert == "auto"
+    assert parsed.optimization.gpu_memory_utilization is None
 
 
 def test_numbers_are_amounts_too() -> None:
@@ -71,3 +74,17 @@ def test_a_refusal_says_what_to_write() -> None:
 def test_models_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         spec().model.uri = "pvc://other"
+
+
+@pytest.mark.parametrize(
+    "parallelism",
+    [{"tensor": 3}, {"tensor": 4, "data": 4}, {"tensor": 2, "pipeline": 2, "data": 1}],
+)
+def test_ranks_that_do_not_make_the_accelerators(parallelism: dict[str, int]) -> None:
+    with pytest.raises(ValidationError, match="must be parallelism"):
+        spec(accelerator={"perReplica": 8}, parallelism=parallelism)
+
+
+def test_what_is_left_of_the_accelerators_is_planned() -> None:
+    parsed = spec(accelerator={"perReplica": 8}, parallelism={"tensor": 2})
+    assert parsed.parallelism.given == [2]

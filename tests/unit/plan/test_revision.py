@@ -91,6 +91,7 @@ def test_every_field_of_the_spec_is_a_factor_or_known_not_to_be() -> None:
         "accelerator",
         "parallelism",
         "context",
+        "optimization",
         "template",
     }
     none_of_the_pods = {"replicas", "scaling", "rollout", "frontend"}

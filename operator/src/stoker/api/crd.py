@@ -77,8 +77,8 @@ def _columns() -> list[dict[str, Any]]:
         _column("Replicas", ".status.readyReplicas", "Replicas that answer.", kind="integer"),
         _column("Desired", ".status.desiredReplicas", "Replicas that are wanted.", kind="integer"),
         _column("Queue", ".status.queueDepth", "Waiting at the last decision.", kind="integer"),
-        _column("Model", ".status.model", "The name that clients send."),
-        _column("Plan", ".status.plan", "What runs.", priority=1),
+        _column("Model", ".status.model.name", "The name that clients send."),
+        _column("Plan", ".status.plan.summary", "What runs.", priority=1),
         _column("Reason", f"{ready}.reason", "Why it is (not) ready."),
         _column("Age", ".metadata.creationTimestamp", "Time since it was made.", kind="date"),
     ]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from stoker.api.fields import Resource, keyed_by, no_duplicates
+from stoker.api.fields import ATOMIC, Resource, keyed_by, no_duplicates
 
 _TIME: Final[dict[str, Any]] = {"format": "date-time"}
 
@@ -53,6 +53,141 @@ class LastScale(Resource):
     time: str = Field(description="When.", json_schema_extra=_TIME)
 
 
+class Estimate(Resource):
+    """What is expected, and how far off it may be."""
+
+    low: str = Field(description="The least that is likely.")
+    typical: str = Field(description="The most likely value.")
+    high: str = Field(description="The most that is likely.")
+
+
+class ExpectedStatus(Resource):
+    """How fast and how dear one replica is, at the planned load."""
+
+    concurrency: int | None = Field(
+        default=None, description="Requests at once that the numbers are for."
+    )
+    ttft: Estimate | None = None
+    itl: Estimate | None = None
+    tokens_per_second: Estimate | None = None
+    cost_per_million_tokens: Estimate | None = None
+    price_per_hour: str | None = Field(
+        default=None, description="US dollars for one replica; absent where no price is known."
+    )
+
+
+class TechniqueStatus(Resource):
+    """One technique and what became of it."""
+
+    name: str = Field(description="Its name, as in the documentation of techniques.")
+    state: Literal["on", "off", "refused"] = Field(description="on, off or refused.")
+    reason: str = Field(description="Why, one CamelCase word.")
+    why: str = Field(description="Why, with the number that decided.")
+
+
+class AlternativeStatus(Resource):
+    """Another way to run the service."""
+
+    change: str = Field(description="What to write to get it.")
+    concurrency: int | None = Field(
+        default=None, description="Conversations of the workload that fit at once."
+    )
+    price_per_hour: str | None = Field(
+        default=None, description="US dollars for one replica; absent where no price is known."
+    )
+
+
+class OfferStatus(Resource):
+    """A better plan than the one that runs; taken by the annotation stoker.dev/accept-plan."""
+
+    id: str = Field(description="What the annotation must say to accept this offer and no other.")
+    summary: str = Field(description="What would run, in one line.")
+    saves: str = Field(description="What it would change, in numbers.")
+
+
+class InputsStatus(Resource):
+    """What the plan was made from; a change of these makes a new one."""
+
+    spec: str = Field(description="Digest of the fields that are planned with.")
+    model: str = Field(description="Digest of the model.")
+    planner: str | None = Field(default=None, description="Version of the planner, to look up.")
+
+
+class ResidualStatus(Resource):
+    """The plan compared with what the engine reports of itself."""
+
+    kv_tokens_predicted: int = Field(description="Tokens that the KV cache should hold.")
+    kv_tokens_reported: int = Field(description="Tokens that it holds.")
+
+
+class PlanStatus(Resource):
+    """What runs and why. It stays until the spec or the model changes, or a better one is taken."""
+
+    summary: str = Field(description="What runs, in one line.")
+    accelerator: str | None = Field(default=None, description="Name from the GPU catalogue.")
+    per_replica: int | None = Field(default=None, description="Accelerators of one replica.")
+    tensor: int | None = Field(default=None, description="Tensor parallel size.")
+    pipeline: int | None = Field(default=None, description="Pipeline parallel size.")
+    data: int | None = Field(default=None, description="Data parallel size.")
+    weights_gib: float | None = Field(
+        default=None, alias="weightsGiB", description="Weights on one accelerator, in GiB."
+    )
+    kv_cache_gib: float | None = Field(
+        default=None, alias="kvCacheGiB", description="KV cache on one accelerator, in GiB."
+    )
+    kv_cache_tokens: int | None = Field(
+        default=None, description="Tokens that the KV cache of a replica holds."
+    )
+    max_model_len: int | None = Field(default=None, description="Prompt plus answer, in tokens.")
+    max_num_seqs: int | None = Field(
+        default=None, description="Requests that are computed at once."
+    )
+    concurrency: int | None = Field(
+        default=None, description="Conversations of the workload that fit at once."
+    )
+    techniques: Annotated[list[TechniqueStatus], no_duplicates(lambda each: each.name)] = Field(
+        default_factory=list,
+        description="Each technique, whether it is used, and why.",
+        json_schema_extra=keyed_by("name"),
+    )
+    expected: ExpectedStatus | None = None
+    alternatives: list[AlternativeStatus] = Field(
+        default_factory=list,
+        description="Other ways to run the service, the best first.",
+        json_schema_extra=ATOMIC,
+    )
+    configuration: str | None = Field(
+        default=None, description="The planned configuration, as Stoker reads it again."
+    )
+    revision: str | None = Field(
+        default=None, description="What the plan adds to the name of the service's revision."
+    )
+    inputs: InputsStatus | None = None
+    offer: OfferStatus | None = None
+    accepted: str | None = Field(
+        default=None, description="The offer that was accepted to get this plan."
+    )
+    residual: ResidualStatus | None = None
+
+
+class ModelStatus(Resource):
+    """What is known of the model."""
+
+    name: str = Field(description="The name that clients send.")
+    architecture: str | None = Field(default=None, description="Its architecture.")
+    parameters: int | None = Field(default=None, description="Number of its parameters.")
+    bytes: int | None = Field(default=None, description="Size of its weights in the files.")
+    digest: str | None = Field(
+        default=None, description="Digest of its configuration and of the headers of its weights."
+    )
+    source: str | None = Field(
+        default=None, description="Claim, by uid, and folder that the facts were read from."
+    )
+    facts: str | None = Field(
+        default=None, description="All that the planner knows of it, as Stoker reads it again."
+    )
+
+
 class InferenceServiceStatus(Resource):
     """What Stoker did and sees."""
 
@@ -71,8 +206,8 @@ class InferenceServiceStatus(Resource):
     address: str | None = Field(
         default=None, description="Where clients send requests, in the cluster."
     )
-    model: str | None = Field(default=None, description="The name that clients send.")
-    plan: str | None = Field(default=None, description="What runs, in one line.")
+    model: ModelStatus | None = None
+    plan: PlanStatus | None = None
     revision: str | None = Field(default=None, description="The revision that the spec asks for.")
     revisions: list[RevisionStatus] = Field(
         default_factory=list, description="Revisions that still have replicas, newest first."
@@ -81,6 +216,6 @@ class InferenceServiceStatus(Resource):
     last_scale: LastScale | None = None
     conditions: Annotated[list[Condition], no_duplicates(lambda condition: condition.type)] = Field(
         default_factory=list,
-        description="Ready, Progressing, Schedulable, ScalingActive and others.",
+        description="Ready, Planned, Progressing, Schedulable, ScalingActive and others.",
         json_schema_extra=keyed_by("type"),
     )

@@ -13,6 +13,7 @@ them. Four rules keep the schema honest:
 An object's description is its class's docstring, a value's is on the field.
 """
 
+import math
 import re
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -33,6 +34,7 @@ from stoker.api.fields import (
     no_duplicates,
     rules,
 )
+from stoker.api.optimization import QUOTED, Optimization, Switch
 from stoker.api.status import InferenceServiceStatus
 from stoker.api.template import Template
 
@@ -62,7 +64,13 @@ _REPLICAS_OR_SCALING = (
     "replicas and scaling exclude each other: remove replicas to let Stoker scale, or remove "
     "scaling to set replicas yourself (kubectl scale, HPA, KEDA)"
 )
-_TENSOR = "accelerator.perReplica and parallelism.tensor must be equal: leave one of them out"
+_RANKS = (
+    "accelerator.perReplica must be parallelism.tensor x pipeline x data: leave perReplica or one "
+    "of the three out"
+)
+_SIZES = [f"self.parallelism.{size}" for size in ("tensor", "pipeline", "data")]
+_PRODUCT = " * ".join(f"(has({size}) ? {size} : 1)" for size in _SIZES)
+_ALL = " && ".join(f"has({size})" for size in _SIZES)
 _NAME_HELP = (
     f"metadata.name must be a DNS-1035 label of at most {MAX_NAME_LENGTH} characters: lower-case "
     "letters, digits and '-', starting with a letter and ending with a letter or digit"
@@ -169,7 +177,10 @@ class Accelerator(Resource):
     )
     per_replica: Accelerators | None = Field(
         default=None,
-        description="Accelerators of one replica. Planned when absent; equals parallelism.tensor.",
+        description=(
+            "Accelerators of one replica: tensor x pipeline x data of parallelism. Planned when "
+            "absent."
+        ),
     )
 
 
@@ -180,6 +191,25 @@ class Parallelism(Resource):
         default=None,
         description="Tensor parallel size: ranks that share every layer. Planned when absent.",
     )
+    pipeline: Accelerators | None = Field(
+        default=None,
+        description="Pipeline parallel size: ranks that share the layers. Planned when absent.",
+    )
+    data: Accelerators | None = Field(
+        default=None,
+        description="Data parallel size: copies that share the requests. Planned when absent.",
+    )
+    expert: Switch = Field(
+        default_factory=lambda: "auto",
+        description=(
+            f"Spread the experts of a mixture over the ranks, instead of cutting each. {QUOTED}"
+        ),
+    )
+
+    @property
+    def given(self) -> list[int]:
+        """The sizes that were written."""
+        return [size for size in (self.tensor, self.pipeline, self.data) if size is not None]
 
 
 class Context(Resource):
@@ -281,9 +311,9 @@ class InferenceServiceSpec(Resource):
             ),
             cel(
                 "!has(self.accelerator) || !has(self.accelerator.perReplica) || "
-                "!has(self.parallelism) || !has(self.parallelism.tensor) || "
-                "self.accelerator.perReplica == self.parallelism.tensor",
-                _TENSOR,
+                f"!has(self.parallelism) || (self.accelerator.perReplica % ({_PRODUCT}) == 0 && "
+                f"(!({_ALL}) || self.accelerator.perReplica == {_PRODUCT}))",
+                _RANKS,
                 field_path=".accelerator.perReplica",
             ),
         ),
@@ -294,6 +324,7 @@ class InferenceServiceSpec(Resource):
     accelerator: Accelerator = Field(default_factory=Accelerator)
     parallelism: Parallelism = Field(default_factory=Parallelism)
     context: Context = Field(default_factory=Context)
+    optimization: Optimization = Field(default_factory=Optimization)
     replicas: MinReplicas | None = Field(
         default=None,
         description=(
@@ -310,9 +341,10 @@ class InferenceServiceSpec(Resource):
     def _check(self) -> Self:
         if self.replicas is not None and self.scaling is not None:
             raise ValueError(_REPLICAS_OR_SCALING)
-        sizes = {self.accelerator.per_replica, self.parallelism.tensor} - {None}
-        if len(sizes) > 1:
-            raise ValueError(_TENSOR)
+        count, given = self.accelerator.per_replica, self.parallelism.given
+        product = math.prod(given)
+        if count is not None and (count % product or (len(given) == 3 and count != product)):
+            raise ValueError(_RANKS)
         return self
 
 

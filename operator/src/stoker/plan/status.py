@@ -69,11 +69,11 @@ def build_status(
     if situation.revision is not None:
         status["revision"] = situation.revision
     if situation.spec is not None:
-        status["model"] = replica.served_names(key, situation.spec)[0]
+        status["model"] = {"name": replica.served_names(key, situation.spec)[0]}
     elif "model" in before:
         status["model"] = before["model"]
     if situation.replica is not None:
-        status["plan"] = replica.describe(situation.replica)
+        status["plan"] = {"summary": replica.describe(situation.replica)}
     elif "plan" in before:
         status["plan"] = before["plan"]
     last = _last_scale(situation, before, now)

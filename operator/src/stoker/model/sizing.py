@@ -94,6 +94,7 @@ class Request:
     gpu_memory_utilization: float | None = None
     loader: str | None = None
     max_quality_loss: float | None = None  # percent of a benchmark's score
+    kv_space_gib: float | None = None  # of processor memory, on accelerator cpu
 
 
 @dataclass(frozen=True, slots=True)

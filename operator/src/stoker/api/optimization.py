@@ -33,6 +33,7 @@ Loader = Literal[
 # As in model.uri: no part begins with a dot.
 _FOLDER_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$"
 _DRAFT = "method draft or eagle and model belong together: write both or neither"
+_TOKENS = "tokens belongs to a method: write method ngram, draft, eagle or mtp too"
 QUOTED = 'Quote "on" and "off", which YAML takes for booleans.'
 GiB = Annotated[int, Field(ge=0, le=4096)]
 Money = Annotated[str, Field(pattern=r"^[0-9]{1,6}([.][0-9]{1,4})?$", max_length=11)]
@@ -67,7 +68,12 @@ class Speculative(Resource):
                 "has(self.model) == (has(self.method) && self.method in ['draft', 'eagle'])",
                 _DRAFT,
                 field_path=".model",
-            )
+            ),
+            cel(
+                "!has(self.tokens) || (has(self.method) && !(self.method in ['auto', 'none']))",
+                _TOKENS,
+                field_path=".tokens",
+            ),
         ),
     )
 
@@ -94,6 +100,8 @@ class Speculative(Resource):
     def _check(self) -> Self:
         if (self.model is not None) != (self.method in {"draft", "eagle"}):
             raise ValueError(_DRAFT)
+        if self.tokens is not None and self.method in {"auto", "none"}:
+            raise ValueError(_TOKENS)
         return self
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from stoker.catalog.enginefile import Engine, parse_engines
 from stoker.catalog.gpus import Gpu
 from stoker.catalog.hardware import CatalogError, Entry, Marks, builtin_gpu, marks_of
 
@@ -23,6 +24,11 @@ def builtin_gpus() -> dict[str, Gpu]:
 def builtin_marks() -> dict[str, Marks]:
     """How the vendors' plugins and labellers show each type on a node, by the type's name."""
     return dict(_types()[1])
+
+
+def builtin_engines() -> dict[str, Engine]:
+    """Engines by name; `Engine.at(version)` gives what one can do. The caller's own copy."""
+    return dict(_engines())
 
 
 def parse_gpus(data: Any) -> tuple[dict[str, Gpu], dict[str, Marks]]:  # noqa: ANN401 - from YAML
@@ -54,3 +60,8 @@ def read(name: str) -> Any:  # noqa: ANN401 - whatever the YAML holds
 @cache
 def _types() -> tuple[dict[str, Gpu], dict[str, Marks]]:
     return parse_gpus(read("gpus.yaml"))
+
+
+@cache
+def _engines() -> dict[str, Engine]:
+    return parse_engines(read("engines.yaml"))

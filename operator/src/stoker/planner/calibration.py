@@ -48,27 +48,30 @@ class Calibration:
 
     mfu: float = 0.60  # share of peak that large matrix products reach
     mbu_weights: float = 0.85  # share of bandwidth when weights are read
-    mbu_kv: float = 0.80  # share of bandwidth when attention reads the KV cache
+    mbu_kv: float = 0.85  # share of bandwidth when attention reads the KV cache
     step_s: float = 0.0008  # per engine step: scheduling, launch, sampling
     layer_s: float = 0.000015  # per layer and step: small kernels
     sequence_s: float = 0.00001  # per sequence and step: bookkeeping, sampling
+    host_layer_s: float = 0.0  # per layer, what a step takes at least: launches by the host
     allreduce_s: float = 0.000015  # per all-reduce, on NVLink
     link_share: float = 0.7  # of the link's bandwidth
-    loaded: float = 1.02  # loaded weights over bytes in the files
-    logit_bytes: float = 38.5  # per sequence and vocabulary entry, at the sampler's peak
-    non_torch: int = 160 * 2**20  # with one accelerator
-    non_torch_parallel: int = 614 * 2**20  # with several: NCCL's buffers
-    graphs: int = 0  # what CUDA graphs take out of the budget
+    loaded: float = 1.01  # loaded weights over bytes in the files
+    logit_bytes: float = 15.3  # per sequence and vocabulary entry, at the sampler's peak
+    non_torch: int = 0  # driver and libraries, with one accelerator
+    non_torch_parallel: int = 0  # the same with tensor parallel ranks: NCCL's buffers
+    graphs: int = 0  # what CUDA graphs of the full range of batches take out of the budget
     reserve: float = 0.0  # share of the usable memory that stays unplanned
     spread: float = 0.35  # a time's range is typical / (1 + spread) to typical · (1 + spread)
     source: str = "defaults"
     residual: Residual = Residual()
 
 
-_PARAMETERS: Final = ("mfu", "mbu_weights", "mbu_kv", "step_s", "allreduce_s")
+_PARAMETERS: Final = ("mfu", "mbu_weights", "mbu_kv", "sequence_s", "host_layer_s", "allreduce_s")
+_GIB: Final = 2**30
 # How wide a range is when the nearest entry is this far away (see `_distances`).
 _SPREADS: Final = (0.12, 0.15, 0.2, 0.25, 0.35)
 _UNKNOWN_SPREAD: Final = 0.5  # another vendor, or nothing at all
+_UNKNOWN_RESERVE: Final = 0.05  # of the usable memory, for an architecture that is not known
 # Engines before this minor version were another program; their entries serve only each other.
 _MODERN: Final = (0, 6)
 
@@ -86,11 +89,33 @@ class Entry:
     values: Mapping[str, float]
 
 
-@cache
+@dataclass(frozen=True, slots=True)
+class Era:
+    """How engines from this version on divide memory."""
+
+    since: tuple[int, int]
+    logit_bytes: float
+    non_torch: int
+    non_torch_parallel: int
+    graphs: int
+
+
 def builtin_entries() -> tuple[Entry, ...]:
-    """The measured entries that the package carries."""
+    """The measured times that the package carries."""
+    return _builtin()[0]
+
+
+def builtin_eras() -> tuple[Era, ...]:
+    """The measured overheads that the package carries, oldest engine first."""
+    return _builtin()[1]
+
+
+@cache
+def _builtin() -> tuple[tuple[Entry, ...], tuple[Era, ...]]:
     text = files("stoker.planner").joinpath("calibration.yaml").read_text(encoding="utf-8")
-    return tuple(_entry(each) for each in yaml.safe_load(text))
+    data = yaml.safe_load(text)
+    eras = sorted((_era(each) for each in data["memory"]), key=lambda era: era.since)
+    return tuple(_entry(each) for each in data["times"]), tuple(eras)
 
 
 def calibration_of(
@@ -122,7 +147,15 @@ def calibration_of(
     spread = _SPREADS[farthest] if measured else _UNKNOWN_SPREAD
     if not facts.known:
         spread *= 1.5
-    base = Calibration(spread=spread, reserve=_reserve(facts))
+    era = _era_of(version)
+    base = Calibration(
+        logit_bytes=era.logit_bytes,
+        non_torch=era.non_torch,
+        non_torch_parallel=era.non_torch_parallel,
+        graphs=era.graphs,
+        spread=spread,
+        reserve=0.0 if facts.known else _UNKNOWN_RESERVE,
+    )
     return replace(base, source="; ".join(sources) or base.source, **values)  # type: ignore[arg-type]
 
 
@@ -209,8 +242,22 @@ def _mean(values: Sequence[float]) -> float:
     return math.exp(sum(math.log(value) for value in values) / len(values))
 
 
-def _reserve(facts: ModelFacts) -> float:
-    return 0.0 if facts.known else 0.05
+def _era_of(version: tuple[int, int] | None) -> Era:
+    eras = builtin_eras()
+    return [era for era in eras if version is None or era.since <= version][-1]
+
+
+def _era(raw: Mapping[str, object]) -> Era:
+    since = _version(str(raw["since"]))
+    if since is None:
+        raise ValueError(f"calibration: {raw['since']!r} is not a version")
+    return Era(
+        since=since,
+        logit_bytes=float(str(raw["logit_bytes"])),
+        non_torch=int(float(str(raw["non_torch_gib"])) * _GIB),
+        non_torch_parallel=int(float(str(raw["non_torch_parallel_gib"])) * _GIB),
+        graphs=int(float(str(raw["graphs_gib"])) * _GIB),
+    )
 
 
 def _entry(raw: Mapping[str, object]) -> Entry:

@@ -35,8 +35,11 @@ WEIGHT_BITS: Final = {
 _KV_BITS: Final = {"fp8": 8, "int8": 8, "int4": 4, "bf16": 16, "bfloat16": 16, "float16": 16}
 _SCALED: Final = ("int8", "int4")  # one float32 scale per token and head, for keys and for values
 _SCALE_BYTES: Final = 4
-_EAGLE_LAYERS: Final = 1
 _DRAFT_SHARE: Final = 0.08  # a separate draft model's size over the model's (1B beside 8B to 13B)
+_HOST_BYTES: Final = int(1.5 * GIB)  # Python, torch and libraries where memory is the machine's
+# Batches up to this size get a CUDA graph; the memory of graphs grows with the largest.
+_GRAPH_BATCH: Final = 512
+_GRAPH_LEAST: Final = 0.25
 
 
 def memory_of(
@@ -47,14 +50,15 @@ def memory_of(
     Tokens are what vLLM prints as the size of its KV cache: requests of `max_model_len` that fit at
     once, times `max_model_len`; for layers that all keep every token that is budget over bytes.
     """
-    total = gpu.memory_bytes
-    usable = int(total * configuration.gpu_memory_utilization)
+    usable = int(gpu.visible_bytes * configuration.gpu_memory_utilization)
     weights = weights_of(facts, configuration, calibration)
     activations = activations_of(facts, configuration, calibration)
-    several = configuration.tensor * configuration.pipeline > 1
-    on_host = gpu.shared_memory
-    non_torch = calibration.non_torch_parallel if several else calibration.non_torch
-    graphs = calibration.graphs if configuration.compile and not on_host else 0
+    non_torch = (
+        calibration.non_torch_parallel if configuration.tensor > 1 else calibration.non_torch
+    )
+    graphs = graphs_of(configuration, calibration)
+    if gpu.shared_memory:
+        non_torch, graphs = _HOST_BYTES, 0
     adapters = sum(size for _, _, size in facts.adapters) // configuration.tensor
     draft = draft_of(facts, configuration)
     reserve = int(usable * calibration.reserve)
@@ -69,7 +73,7 @@ def memory_of(
     request = request_bytes(facts, configuration, length)
     state = state_bytes(facts, configuration)
     return Memory(
-        total=total,
+        total=gpu.memory_bytes,
         usable=usable,
         weights=weights,
         activations=activations,
@@ -137,35 +141,44 @@ def activations_of(
     """The peak of a step: a forward pass of a full batch of tokens, or the sampler's logits.
 
     Tensors alive at once in a layer: residual, normed input and output (hidden wide), and the gate,
-    up and activated projections (intermediate wide, shared by ranks); for experts the same per
-    token and expert that it meets. The sampler sorts logits of every sequence over the whole
-    vocabulary, on each rank: with the default limits of a large GPU this dominates.
+    up and activated projections (intermediate wide, shared by ranks). The sampler keeps logits of
+    every sequence over the whole vocabulary, on each rank: with the default limits of a large GPU
+    this dominates. Buffers of the experts (per token and expert that it meets: gate, up and
+    activated projections) are kept throughout, so they come on top of either.
     """
     width = dtype_bytes(configuration.dtype)
     tokens = configuration.max_num_batched_tokens
     wide = max(facts.intermediate, _attention_width(facts)) / configuration.tensor
-    per_token = 4.0 * facts.hidden + 3.0 * wide
-    if facts.experts:
-        routed = facts.experts_active * (expert_width(facts) * 3.0 / configuration.tensor)
-        per_token += routed + facts.experts_active * facts.hidden
-    forward = tokens * per_token * width
+    forward = tokens * (4.0 * facts.hidden + 3.0 * wide) * width
     logits = configuration.max_num_seqs * facts.vocab * calibration.logit_bytes
-    if facts.task != "generate":
-        logits = 0.0
-    return int(max(forward, logits))
+    routed = 0.0
+    if facts.experts:
+        own = expert_width(facts) / configuration.tensor
+        forward = tokens * 4.0 * facts.hidden * width
+        routed = tokens * facts.experts_active * (max(2 * own, facts.hidden) + own) * width
+    return int(max(forward, logits if facts.task == "generate" else 0.0) + routed)
+
+
+def graphs_of(configuration: Configuration, calibration: Calibration) -> int:
+    """What CUDA graphs take; the engine captures batches up to twice the sequences, at most 512."""
+    if not configuration.compile:
+        return 0
+    largest = min(1.0, 2 * configuration.max_num_seqs / _GRAPH_BATCH)
+    return int(calibration.graphs * max(_GRAPH_LEAST, largest))
 
 
 def draft_of(facts: ModelFacts, configuration: Configuration) -> int:
-    """Bytes of what drafts tokens, per accelerator. A draft head or model is not sharded here."""
+    """Bytes of what drafts tokens, per accelerator. A draft head or model is not sharded here.
+
+    EAGLE: one layer and the projection of two hidden states into one; the head is the model's.
+    """
     width = dtype_bytes(configuration.dtype)
     if configuration.speculation == "mtp":
-        carried = facts.draft_parameters * facts.weight_bytes
-        return int(carried / max(1, facts.parameters + facts.draft_parameters)) // (
-            configuration.tensor
-        )
+        everything = max(1, facts.parameters + facts.draft_parameters)
+        return int(facts.weight_bytes * facts.draft_parameters / everything / configuration.tensor)
     if configuration.speculation == "eagle":
-        layer = (facts.parameters - facts.embedding_parameters) / max(1, facts.layer_count)
-        return int((_EAGLE_LAYERS * layer + facts.vocab * facts.hidden) * width)
+        dense = _dense_parameters(facts) / max(1, facts.layer_count)
+        return int((dense + 2 * facts.hidden**2) * width)
     if configuration.speculation == "draft":
         return int(facts.parameters * _DRAFT_SHARE * width)
     return 0
@@ -176,14 +189,12 @@ def request_bytes(facts: ModelFacts, configuration: Configuration, tokens: int) 
     if tokens <= 0:
         return state_bytes(facts, configuration)
     block = configuration.block_size
-    stage = _stage(facts, configuration)
-    full = sum(
-        run.count
-        * token_bytes(run, configuration)
-        * _blocks(_kept(run, tokens, configuration), block)
+    per_block = sum(
+        run.count * token_bytes(run, configuration) * -(-_kept(run, tokens, configuration) // block)
         for run in facts.layers
     )
-    return int(full * block * stage) + state_bytes(facts, configuration)
+    kept = per_block * block * _stage(facts, configuration)
+    return int(kept * _draft_share(facts, configuration)) + state_bytes(facts, configuration)
 
 
 def token_bytes(run: Layers, configuration: Configuration) -> float:
@@ -279,8 +290,16 @@ def _kept(run: Layers, tokens: int, configuration: Configuration) -> int:
     return min(tokens, run.window - 1 + configuration.max_num_batched_tokens)
 
 
-def _blocks(tokens: int, block: int) -> int:
-    return -(-tokens // block)
+def _draft_share(facts: ModelFacts, configuration: Configuration) -> float:
+    """KV cache with that of the draft over that of the model: a drafting layer keeps its own."""
+    layers = max(1, facts.layer_count)
+    if configuration.speculation == "eagle":
+        return 1 + 1 / layers
+    if configuration.speculation == "mtp":
+        return 1 + max(1, facts.draft_layers) / layers
+    if configuration.speculation == "draft":
+        return 1 + _DRAFT_SHARE
+    return 1.0
 
 
 def _stage(facts: ModelFacts, configuration: Configuration) -> float:

@@ -30,8 +30,10 @@ ACCEPTANCE: Final = {"ngram": 0.4, "draft": 0.6, "eagle": 0.7, "mtp": 0.8}
 # Sharpness of the corner between memory-bound and compute-bound; infinity would be a maximum.
 _CORNER: Final = 4.0
 # An all-reduce over another link than NVLink, times NVLink's.
-_LINK_LATENCY: Final = {"nvlink": 1.0, "xgmi": 1.5, "pcie": 2.5, "none": 4.0}
+_LINK_LATENCY: Final = {"nvlink": 1.0, "xgmi": 1.5, "pcie": 2.5}
+_SLOW_LINK: Final = 4.0
 _COMPUTE: Final = {"fp8": "fp8", "int8": "int8", "nvfp4": "fp4"}
+_EAGER_S: Final = 0.00012  # per layer: launches by Python, without CUDA graphs
 _HOP_S: Final = 0.00005  # hidden states from one pipeline stage to the next
 _TTFT_EXTRA: Final = 1.5  # a first token's range over a later one's
 
@@ -58,6 +60,7 @@ class Pace:
     kv_bandwidth: float
     attention_flops: float
     fixed_s: float
+    host_s: float  # a step takes at least as long as the host needs to launch it
     sequence_s: float
     message_s: float  # messages between ranks per step
     message_token_s: float  # the same per token
@@ -89,7 +92,7 @@ class Pace:
         compute = tokens * self.token_s + heads * self.head_s
         seen = 1 - (1 - self.expert_share) ** (tokens * self.ranks)
         read = self.dense_s + self.experts_s * seen
-        linear = math.pow(compute**_CORNER + read**_CORNER, 1 / _CORNER)
+        linear = _slower(compute, read)
         keys = 0.0
         for run in self.attention:
             kept = min(context, run.window) if run.window else context
@@ -97,7 +100,8 @@ class Pace:
             pairs = min(prompt_keys, run.window) if run.window else prompt_keys
             keys += prompt_tokens * pairs * run.flops_per_pair / self.attention_flops
         messages = self.message_s + tokens * self.message_token_s
-        return linear + keys + messages + self.fixed_s + (decodes + heads) / 2 * self.sequence_s
+        bookkeeping = self.fixed_s + (decodes + heads) / 2 * self.sequence_s
+        return _slower(linear + keys + messages, self.host_s) + bookkeeping
 
     def prefill_s(self, tokens: float, context: float = 0.0) -> float:
         """One prompt on an idle engine, in chunks; `context` of its keys are there already."""
@@ -143,7 +147,7 @@ def pace_of(
     rate = rate_of(gpu, configuration.dtype) * calibration.mfu
     linear_rate = linear_rate_of(facts, gpu, configuration) * calibration.mfu
     linear_parameters = max(0, facts.active_parameters - facts.embedding_parameters)
-    latency = calibration.allreduce_s * _LINK_LATENCY.get(gpu.link_kind, 4.0)
+    latency = calibration.allreduce_s * _LINK_LATENCY.get(gpu.link_kind, _SLOW_LINK)
     link = max(1.0, gpu.link * calibration.link_share)
     layers = facts.layer_count
     message = 2 * (tensor - 1) / tensor * facts.hidden * width / link
@@ -159,6 +163,7 @@ def pace_of(
         kv_bandwidth=gpu.bandwidth * calibration.mbu_kv,
         attention_flops=rate,
         fixed_s=calibration.step_s + layers * calibration.layer_s + (stages - 1) * _HOP_S,
+        host_s=layers * max(calibration.host_layer_s, 0.0 if configuration.compile else _EAGER_S),
         sequence_s=calibration.sequence_s,
         message_s=parallel * latency,
         message_token_s=parallel * message if gpu.link else 0.0,
@@ -280,6 +285,11 @@ def _attention(facts: ModelFacts, configuration: Configuration) -> tuple[Attenti
         sums[0] += run.count * memory.token_bytes(run, configuration)
         sums[1] += run.count * 2 * facts.heads * dims / configuration.tensor
     return tuple(Attention(kv, flops, window) for window, (kv, flops) in found.items())
+
+
+def _slower(one: float, other: float) -> float:
+    """The larger of two times that hide each other, with a round corner."""
+    return math.pow(one**_CORNER + other**_CORNER, 1 / _CORNER)
 
 
 def _range(typical: float, spread: float) -> Range:

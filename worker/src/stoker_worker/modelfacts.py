@@ -4,15 +4,19 @@
 them, and the operator's planner works with nothing else. Facts are about the model alone: no GPU,
 no engine, no choice. All sizes are of the whole model, before any sharding.
 
-Compact JSON with short keys; absent means the default. A reader refuses a newer major version and
-ignores keys that it does not know.
+Compact JSON; absent means the default. A reader refuses another version and ignores keys that it
+does not know. Layers travel as the distinct kinds of layers, named a, b, c …, and their order as
+run lengths: `{"kinds": [{…}, {…}], "order": "5ab5ab"}` is five of the first, one of the second, and
+both again. That way no order takes more than a character per layer.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
-from typing import Any, Dict, Mapping, Optional, Tuple
+import re
+from dataclasses import dataclass, field, fields, replace
+from string import ascii_lowercase
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
 FACTS_VERSION = 1
 # A termination message holds 4,096 bytes; the rest is for what the worker adds around the facts.
@@ -53,6 +57,7 @@ class Quantization:
     bits: int  # per weight
     group: int = 0  # weights that share a scale; 0: one scale per channel or tensor
     activation_bits: int = 16
+    floating: bool = False  # the low-precision values are floating point (fp8, fp4), not integers
     kv_dtype: Optional[str] = None  # a KV-cache scheme that the checkpoint carries
     sparse: bool = False  # a non-empty sparsity_config
 
@@ -81,8 +86,10 @@ class ModelFacts:
     experts: int = 0  # routed experts per layer; 0: dense
     experts_active: int = 0  # routed experts that one token meets
     expert_parameters: int = 0  # of all routed experts of all layers
+    expert_bytes: int = 0  # of `weight_bytes`, those of routed experts, scales included
     draft_layers: int = 0  # multi-token-prediction layers that the checkpoint carries
     draft_parameters: int = 0
+    draft_bytes: int = 0  # of `weight_bytes`, those of the draft head
     quantization: Optional[Quantization] = None
     adapters: Tuple[Tuple[str, int, int], ...] = ()  # name, rank, bytes
     warnings: Tuple[str, ...] = ()  # what the reader was not sure of, for people
@@ -124,31 +131,37 @@ def from_json(text: str) -> ModelFacts:
 
 
 def from_dict(data: object) -> ModelFacts:
-    """Facts from the value that JSON gave."""
+    """Facts from the value that JSON gave; layers as `to_dict` writes them or as a list of runs."""
     if not isinstance(data, dict):
         raise FactsError("not a JSON object")
     if data.get("v") != FACTS_VERSION:
         raise FactsError(f"version {data.get('v')!r} is not {FACTS_VERSION}")
-    known = {each.name for each in fields(ModelFacts)}
-    given: Dict[str, Any] = {name: value for name, value in data.items() if name in known}
     try:
-        given["layers"] = tuple(Layers(**run) for run in given.get("layers", ()))
+        given = _known(ModelFacts, data)
+        given["layers"] = _runs(data.get("layers", ()))
         if given.get("quantization") is not None:
-            given["quantization"] = Quantization(**given["quantization"])
-        given["adapters"] = tuple((n, r, b) for n, r, b in given.get("adapters", ()))
-        given["warnings"] = tuple(given.get("warnings", ()))
-        facts = ModelFacts(**given)
-    except (TypeError, ValueError) as error:
+            given["quantization"] = Quantization(**_known(Quantization, given["quantization"]))
+        given["adapters"] = tuple((str(n), int(r), int(b)) for n, r, b in data.get("adapters", ()))
+        given["warnings"] = tuple(str(each) for each in data.get("warnings", ()))
+        return ModelFacts(**given)
+    except (TypeError, ValueError, AttributeError) as error:
         raise FactsError(f"not facts: {error}") from error
-    unknown = [run.kind for run in facts.layers if run.kind not in KINDS]
-    if unknown:
-        raise FactsError(f"layers of kind {unknown[0]!r}; known: {', '.join(KINDS)}")
-    return facts
 
 
 def to_dict(facts: ModelFacts) -> Dict[str, Any]:
     """The value that `from_dict` reads, version included."""
     return {"v": FACTS_VERSION, **_compact(facts)}
+
+
+def merged(layers: Iterable[Layers]) -> Tuple[Layers, ...]:
+    """Neighbours that are equal but for their count become one run."""
+    runs: List[Layers] = []
+    for run in layers:
+        if runs and replace(runs[-1], count=run.count) == run:
+            runs[-1] = replace(run, count=runs[-1].count + run.count)
+        elif run.count:
+            runs.append(run)
+    return tuple(runs)
 
 
 def _compact(value: Any) -> Dict[str, Any]:  # noqa: ANN401 - any of the dataclasses above
@@ -159,10 +172,72 @@ def _compact(value: Any) -> Dict[str, Any]:  # noqa: ANN401 - any of the datacla
         if item == each.default or item in ((), {}):
             continue
         if each.name == "layers":
-            item = [_compact(run) for run in item]
+            item = _ordered(item)
         elif each.name == "quantization":
             item = _compact(item)
         elif each.name == "bytes_by_dtype":
             item = dict(item)
         found[each.name] = item
     return found
+
+
+def _ordered(runs: Tuple[Layers, ...]) -> Dict[str, Any]:
+    kinds: List[Layers] = []
+    order: List[str] = []
+    for run in merged(runs):
+        kind = replace(run, count=1)
+        if kind not in kinds:
+            kinds.append(kind)
+        if len(kinds) > len(ascii_lowercase):
+            raise FactsError(f"more than {len(ascii_lowercase)} kinds of layers")
+        number = str(run.count) if run.count > 1 else ""
+        order.append(number + ascii_lowercase[kinds.index(kind)])
+    shapes = [{k: v for k, v in _compact(kind).items() if k != "count"} for kind in kinds]
+    return {"kinds": shapes, "order": "".join(order)}
+
+
+def _runs(data: Any) -> Tuple[Layers, ...]:  # noqa: ANN401 - whatever JSON held
+    if not isinstance(data, dict):
+        return tuple(_layers(run) for run in data)
+    kinds = [_layers({"count": 1, **kind}) for kind in data["kinds"]]
+    order = str(data["order"])
+    if not re.fullmatch(r"([0-9]{0,4}[a-z])*", order):
+        raise FactsError(f"{order!r} is no order of layers")
+    runs = []
+    for number, letter in re.findall(r"([0-9]*)([a-z])", order):
+        index = ascii_lowercase.index(letter)
+        if index >= len(kinds):
+            raise FactsError(
+                f"layers of kind {letter!r}, which is not among the {len(kinds)} kinds"
+            )
+        runs.append(replace(kinds[index], count=int(number or "1")))
+    return tuple(runs)
+
+
+def _layers(data: Any) -> Layers:  # noqa: ANN401 - whatever JSON held
+    run = Layers(**_known(Layers, data))
+    if run.kind not in KINDS:
+        raise FactsError(f"layers of kind {run.kind!r}; known: {', '.join(KINDS)}")
+    return run
+
+
+def _known(cls: Any, data: Mapping[str, Any]) -> Dict[str, Any]:  # noqa: ANN401 - a dataclass
+    """The fields of the class among the data; what is annotated as a number has to be one."""
+    given = {}
+    for each in fields(cls):
+        if each.name not in data:
+            continue
+        value = data[each.name]
+        wanted = _PLAIN.get(str(each.type))
+        # A bool is an int to Python, but not to those who compute with it.
+        if wanted and (
+            not isinstance(value, wanted) or isinstance(value, bool) != (wanted is bool)
+        ):
+            raise FactsError(f"{each.name} is {value!r}, which is no {each.type}")
+        if wanted is int and value < 0:
+            raise FactsError(f"{each.name} is {value}, less than nothing")
+        given[each.name] = value
+    return given
+
+
+_PLAIN: Mapping[str, type] = {"int": int, "str": str, "bool": bool}

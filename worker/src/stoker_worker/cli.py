@@ -20,6 +20,7 @@ from stoker_worker.contract import (
 )
 from stoker_worker.engines import Driver, driver_named
 from stoker_worker.events import Event, TerminateRequested, Tick
+from stoker_worker.group import membership_of
 from stoker_worker.lastwords import say, write_termination
 from stoker_worker.model import check_model
 from stoker_worker.process import EngineProcess
@@ -57,6 +58,7 @@ def _serve(environ: Mapping[str, str]) -> int:
         log = config.termination_log
         driver = driver_named(config.engine)
         arguments = driver.arguments(config)
+        member = membership_of(config, environ)
     except ContractError as error:
         return _fail(log, Termination(TerminationReason.CONFIG_INVALID, str(error)))
     fault = check_model(Path(config.model_path))
@@ -67,6 +69,15 @@ def _serve(environ: Mapping[str, str]) -> int:
     env = driver.environment(inherited)
     queue: SimpleQueue[Event] = SimpleQueue()
     _catch_signals(queue)
+    group = None
+    if member is not None:
+        from stoker_worker.assembly import Group  # noqa: PLC0415 - most replicas are one pod
+
+        group = Group(config, member, queue)
+        place = group.assemble()
+        if place is None:
+            return 0  # asked to end before there was an engine
+        arguments, env = driver.arguments(config, place), driver.environment(inherited, place)
     try:
         engine = EngineProcess([*_launcher(config, driver, env), *arguments], env)
     except OSError as error:
@@ -76,7 +87,7 @@ def _serve(environ: Mapping[str, str]) -> int:
     from stoker_worker.supervisor import Supervisor  # noqa: PLC0415
 
     try:
-        return Supervisor(config, driver, env, engine, queue).run()
+        return Supervisor(config, driver, env, engine, queue, group=group).run()
     except BaseException:
         engine.kill()  # outside a container nothing else would end it
         raise

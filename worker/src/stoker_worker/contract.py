@@ -39,6 +39,17 @@ PATH_READY = "/readyz"  # 200 only after one real token, and until draining or h
 PATH_LIVE = "/livez"  # 503 only when the supervisor itself cannot go on
 PATH_METRICS = "/metrics"
 PATH_STATE = "/state"  # JSON: lifecycle state, start-up phases, last progress
+PATH_GROUP = "/group"  # /group/RANK/TOKEN: a follower reports to its leader
+
+# A replica that spans pods: a group of one leader and its followers, as a LeaderWorkerSet makes
+# it. These three variables are the LeaderWorkerSet controller's; the fourth is rendered by us.
+ENV_GROUP_LEADER = "LWS_LEADER_ADDRESS"
+ENV_GROUP_SIZE = "LWS_GROUP_SIZE"
+ENV_GROUP_RANK = "LWS_WORKER_INDEX"
+ENV_POD_IP = "STOKER_POD_IP"
+GROUP_PORT = 29500  # where the engines of a group find each other, on the leader
+# How much longer than its leader a follower may stay, so that a drain never lacks a rank.
+GROUP_MARGIN_S = 15
 
 # Between the kill of an engine that overstayed and the kubelet's own kill of the worker.
 KILL_MARGIN_S = 5
@@ -63,6 +74,7 @@ class TerminationReason:
     START_TIMED_OUT = "StartTimedOut"
     WARMUP_FAILED = "WarmupFailed"
     DRAIN_TIMED_OUT = "DrainTimedOut"
+    GROUP_BROKEN = "GroupBroken"
 
 
 @dataclass(frozen=True)
@@ -131,10 +143,17 @@ class WorkerConfig:
     termination_log: str = TERMINATION_LOG
     # Read the weights into the page cache while the engine still imports its code.
     prefetch: bool = True
+    # Pods over which the replica is spread; what differs between them is in the environment.
+    nodes: int = 1
+    group_port: int = GROUP_PORT
 
     def grace_period_s(self) -> int:
         """What terminationGracePeriodSeconds must be at least, for a drain to run its course."""
         return math.ceil(self.settle_s + self.drain_s + self.teardown_s) + KILL_MARGIN_S
+
+    def follower_grace_period_s(self) -> int:
+        """Return the same for a follower, which leaves after its leader."""
+        return self.grace_period_s() + GROUP_MARGIN_S
 
     def to_json(self) -> str:
         """Stable JSON: equal configurations give equal bytes."""

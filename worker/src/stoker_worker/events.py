@@ -72,6 +72,35 @@ class EngineExited:
     cause: Termination
 
 
+@dataclass(frozen=True)
+class MemberRestarted:
+    """A follower of this group has begun a second life: what it computed is lost."""
+
+    rank: int
+
+
+@dataclass(frozen=True)
+class MemberSilent:
+    """A follower of this group has not reported for a while."""
+
+    rank: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class LeaderAnswered:
+    """The leader of this group was heard; `same` says whether it is still in the same life."""
+
+    same: bool
+
+
+@dataclass(frozen=True)
+class LeaderSilent:
+    """The leader did not answer; `gone` when nobody listens at its address any more."""
+
+    gone: bool
+
+
 Event = Union[
     Tick,
     HealthAnswered,
@@ -80,6 +109,10 @@ Event = Union[
     Sampled,
     TerminateRequested,
     EngineExited,
+    MemberRestarted,
+    MemberSilent,
+    LeaderAnswered,
+    LeaderSilent,
 ]
 
 # What to do about it.
@@ -106,6 +139,11 @@ class TakeSample:
 
 
 @dataclass(frozen=True)
+class AskLeader:
+    """Report to the leader; the answer is a LeaderAnswered or a LeaderSilent."""
+
+
+@dataclass(frozen=True)
 class TerminateEngine:
     """Ask the engine to finish and leave."""
 
@@ -123,4 +161,4 @@ class Exit:
     termination: Optional[Termination]
 
 
-Command = Union[CheckHealth, Probe, TakeSample, TerminateEngine, KillEngine, Exit]
+Command = Union[CheckHealth, Probe, TakeSample, AskLeader, TerminateEngine, KillEngine, Exit]

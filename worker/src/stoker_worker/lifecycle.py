@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Optional, Tuple
+from typing import Optional, Tuple, Union
 
 from stoker_worker.contract import Termination, TerminationReason, WorkerConfig
 from stoker_worker.events import (
@@ -42,6 +42,8 @@ from stoker_worker.events import (
     Exit,
     HealthAnswered,
     KillEngine,
+    MemberRestarted,
+    MemberSilent,
     Probe,
     ProbeAnswered,
     ProbeFailed,
@@ -68,6 +70,7 @@ class Phase(Enum):
     WARMING_UP = "WarmingUp"
     READY = "Ready"
     STALLED = "Stalled"
+    FOLLOWING = "Following"  # a follower's only time of work: see follower.py
     DRAINING = "Draining"
     KILLING = "Killing"
     STOPPED = "Stopped"
@@ -118,8 +121,8 @@ class State:
 
     @property
     def ready(self) -> bool:
-        """Whether requests may come."""
-        return self.phase is Phase.READY
+        """Whether requests may come; of a follower, whether it does its part."""
+        return self.phase in (Phase.READY, Phase.FOLLOWING)
 
     def quiet_s(self, now: float) -> float:
         """Age of the oldest sign of progress."""
@@ -175,7 +178,25 @@ def _take(state: State, event: Event, now: float, config: WorkerConfig) -> Decis
             state = _take_sample(state, event.sample, now)
     elif isinstance(event, TerminateRequested):
         return _drain(state, now, config)
+    elif isinstance(event, (MemberRestarted, MemberSilent)):
+        return _take_loss(state, event, now)
     return state, ()
+
+
+def _take_loss(state: State, event: Union[MemberRestarted, MemberSilent], now: float) -> Decision:
+    """A group that lacks a rank finishes nothing, so waiting for a drain to end is in vain.
+
+    Silence alone is believed only then: before, progress is the judge.
+    """
+    if state.phase is Phase.KILLING:
+        return state, ()
+    if isinstance(event, MemberRestarted):
+        text = f"pod {event.rank} of the group started again: the group is of no use without it"
+    elif state.phase is Phase.DRAINING:
+        text = f"pod {event.rank} of the group was not heard of for {event.seconds:.0f} s"
+    else:
+        return state, ()
+    return _kill(state, Termination(TerminationReason.GROUP_BROKEN, text), now)
 
 
 def _take_answer(state: State, now: float) -> State:

@@ -36,6 +36,7 @@ class View:
     counts: Counts
     now: float
     container_started_at: float  # on the same clock as `now`
+    rank: Optional[int] = None  # within a group of pods that is one replica
 
 
 def answer(path: str, view: View) -> Optional[Response]:
@@ -87,6 +88,7 @@ def render_state(view: View) -> Dict[str, object]:
         "quietSeconds": round(_quiet(view), 3),
         "stalls": view.counts.stalls,
         "outcome": None if outcome is None else outcome.reason,
+        **({} if view.rank is None else {"rank": view.rank}),
     }
 
 

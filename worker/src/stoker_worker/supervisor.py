@@ -14,9 +14,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Mapping, Optional
+from typing import TYPE_CHECKING, Mapping, Optional
 
-from stoker_worker import events, lifecycle, report
+from stoker_worker import events, follower, lifecycle, report
 from stoker_worker.client import Asker, EngineClient
 from stoker_worker.contract import Termination, TerminationReason, WorkerConfig
 from stoker_worker.engines import Driver
@@ -25,6 +25,9 @@ from stoker_worker.lifecycle import Phase
 from stoker_worker.model import Prefetch, memory_limit
 from stoker_worker.process import EngineProcess, age_s, oom_kills
 from stoker_worker.server import Response, Server
+
+if TYPE_CHECKING:
+    from stoker_worker.assembly import Group
 
 _FAST_TICK_S = 0.1
 _SLOW_TICK_S = 0.5
@@ -41,6 +44,8 @@ class Supervisor:
         env: Mapping[str, str],
         engine: EngineProcess,
         queue: SimpleQueue[events.Event],
+        *,
+        group: Optional[Group] = None,
     ) -> None:
         self._config = config
         self._driver = driver
@@ -49,7 +54,11 @@ class Supervisor:
         self._oom_kills = oom_kills()
         now = time.monotonic()
         self._container_started_at = now - age_s()
-        self._state = lifecycle.begin(now - engine.age_s())
+        self._group = group
+        # A follower's engine has no server to ask; everything else is the same for both.
+        follows = group is not None and not group.member.leads
+        self._machine = follower.step if follows else lifecycle.step
+        self._state = (follower if follows else lifecycle).begin(now - engine.age_s())
         self._counts = report.Counts()
         self._exit: Optional[events.Exit] = None
         self._client = EngineClient(config, driver, env)
@@ -58,7 +67,10 @@ class Supervisor:
 
     def run(self) -> int:
         """Supervise until the engine has ended; return the worker's exit code."""
-        Server(self._config.host, self._config.worker_port, self._answer).start()
+        if self._group is None:
+            Server(self._config.host, self._config.worker_port, self._answer).start()
+        else:
+            self._group.hand_over(self._answer)
         self._looker.start()
         self._prober.start()
         if self._config.prefetch:
@@ -71,11 +83,12 @@ class Supervisor:
         return self._exit.code
 
     def _turn(self) -> None:
-        settled = self._state.phase in (Phase.READY, Phase.STALLED)
+        settled = self._state.phase in (Phase.READY, Phase.STALLED, Phase.FOLLOWING)
         try:
             event = self._queue.get(timeout=_SLOW_TICK_S if settled else _FAST_TICK_S)
         except Empty:
-            event = events.Tick()
+            silence = None if self._group is None else self._group.look_for_silence()
+            event = silence or events.Tick()
         self._count(event)
         self._step(event)
         code = self._engine.reap()
@@ -86,7 +99,7 @@ class Supervisor:
     def _step(self, event: events.Event) -> None:
         before = self._state.phase
         now = time.monotonic()
-        self._state, commands = lifecycle.step(self._state, event, now, self._config)
+        self._state, commands = self._machine(self._state, event, now, self._config)
         if self._state.phase is not before:
             self._announce(before, now)
         for command in commands:
@@ -107,6 +120,9 @@ class Supervisor:
         elif isinstance(command, events.Probe):
             tokens, patience_s = command.tokens, command.timeout_s
             self._prober.ask(lambda: self._client.probe(tokens, patience_s))
+        elif isinstance(command, events.AskLeader):
+            if self._group is not None:
+                self._looker.ask(self._group.ask_leader)
         elif isinstance(command, events.TerminateEngine):
             self._engine.terminate()
         elif isinstance(command, events.KillEngine):
@@ -147,5 +163,6 @@ class Supervisor:
             self._counts,
             time.monotonic(),
             self._container_started_at,
+            None if self._group is None else self._group.member.rank,
         )
         return report.answer(path, view)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from stoker_worker.contract import ContractError
-from stoker_worker.engines.base import Driver, Request
+from stoker_worker.engines.base import Driver, Place, Request
 from stoker_worker.engines.vllm import Vllm
 
-__all__ = ["DRIVERS", "Driver", "Request", "driver_named"]
+__all__ = ["DRIVERS", "Driver", "Place", "Request", "driver_named"]
 
 DRIVERS = {"vllm": Vllm}
 

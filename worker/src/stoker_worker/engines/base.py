@@ -18,6 +18,18 @@ class Request:
     headers: Dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Place:
+    """One pod's place in a group that is one replica, once all its pods are there."""
+
+    nodes: int
+    rank: int  # 0 is the leader
+    leader: str  # its address
+    port: int  # where the engines meet, on the leader
+    address: str  # this pod's own
+    interface: str = ""  # the network interface that has it; empty where that is not known
+
+
 class Driver(Protocol):
     """One engine's dialect."""
 
@@ -35,10 +47,10 @@ class Driver(Protocol):
     def looks(self) -> Tuple[Request, ...]:
         """What a heartbeat reads, in the order that `read_sample` takes the bodies."""
 
-    def arguments(self, config: WorkerConfig) -> List[str]:
+    def arguments(self, config: WorkerConfig, place: Optional[Place] = None) -> List[str]:
         """Return what follows the engine's command; ContractError refuses what we own."""
 
-    def environment(self, base: Mapping[str, str]) -> Dict[str, str]:
+    def environment(self, base: Mapping[str, str], place: Optional[Place] = None) -> Dict[str, str]:
         """Complete the pod's environment for the engine."""
 
     def probes(

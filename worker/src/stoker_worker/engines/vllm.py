@@ -2,6 +2,10 @@
 
 Written against 0.32, whose command line knows three kinds of flags: `--flag=value`, switches with
 a negation (`--flag`, `--no-flag`), and a few bare ones that are simply left out to say no.
+
+A replica that spans pods is one engine on several nodes without Ray: every pod gets the same flags
+and its rank, the leader alone has an API server, the others are headless. It deals the ranks of
+tensor, pipeline and data parallelism out by itself, in that order, the same number to each pod.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import re
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from stoker_worker.contract import ContractError, Termination, TerminationReason, WorkerConfig
-from stoker_worker.engines.base import Request
+from stoker_worker.engines.base import Place, Request
 from stoker_worker.events import EngineCounters, Sample
 
 # The worker sets these, or cannot do its work when they are set: without statistics there is no
@@ -24,8 +28,12 @@ OWNED = frozenset(
         "grpc",
         "headless",
         "host",
+        "master-addr",
+        "master-port",
         "model",
         "model-tag",
+        "nnodes",
+        "node-rank",
         "port",
         "served-model-name",
         "shutdown-timeout",
@@ -34,6 +42,8 @@ OWNED = frozenset(
         "uds",
     }
 )
+# The only executor that spans pods without Ray, so in a group it is ours to set.
+EXECUTOR = "distributed-executor-backend"
 BARE_SWITCHES = frozenset({"aggregate-engine-logging", "data-parallel-multi-port-external-lb"})
 # Read every few seconds by us and many times a second by the endpoint picker.
 QUIET_ENDPOINTS = "/health,/metrics,/load,/v1/models"
@@ -93,7 +103,7 @@ class Vllm:
         """The counters, and how many requests the API server holds."""
         return (Request("/metrics"), Request("/load"))
 
-    def arguments(self, config: WorkerConfig) -> List[str]:
+    def arguments(self, config: WorkerConfig, place: Optional[Place] = None) -> List[str]:
         """Put the model first, what we own next, and the user's flags in a stable order."""
         given = {name.lstrip("-").replace("_", "-"): value for name, value in config.args.items()}
         owned = sorted(OWNED & set(given))
@@ -112,13 +122,22 @@ class Vllm:
         ]
         if "disable-access-log-for-endpoints" not in given:
             arguments.append(f"--disable-access-log-for-endpoints={QUIET_ENDPOINTS}")
+        if place is not None:
+            given.pop(EXECUTOR, None)
+            arguments += _launch(place)
         for name in sorted(given):
             arguments += _flag(name, given[name])
         return arguments
 
-    def environment(self, base: Mapping[str, str]) -> Dict[str, str]:
+    def environment(self, base: Mapping[str, str], place: Optional[Place] = None) -> Dict[str, str]:
         """Nothing is reported to anybody unless the pod asks for it."""
-        return {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", **base}
+        own = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+        if place is not None:
+            # Otherwise a rank offers the address of whatever interface it finds first.
+            own["VLLM_HOST_IP"] = place.address
+            if place.interface:
+                own["GLOO_SOCKET_IFNAME"] = place.interface
+        return {**own, **base}
 
     def probes(
         self, config: WorkerConfig, tokens: int, env: Mapping[str, str]
@@ -193,6 +212,17 @@ class Vllm:
         elif code == 2 and _USAGE.search(cause):  # argparse's own exit status
             reason = TerminationReason.CONFIG_INVALID
         return Termination(reason, cause)
+
+
+def _launch(place: Place) -> List[str]:
+    arguments = [
+        f"--{EXECUTOR}=mp",
+        f"--nnodes={place.nodes}",
+        f"--node-rank={place.rank}",
+        f"--master-addr={place.leader}",
+        f"--master-port={place.port}",
+    ]
+    return arguments if place.rank == 0 else [*arguments, "--headless"]
 
 
 def _flag(name: str, value: str) -> List[str]:

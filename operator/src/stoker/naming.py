@@ -28,15 +28,25 @@ ANNOTATION_SERVED: Final = "stoker.dev/served"
 # On the frontend's Deployment: what the user asked for; only a change of this rolls it.
 ANNOTATION_FACTORS: Final = "stoker.dev/factors"
 ANNOTATIONS: Final = (ANNOTATION_APPLIED, ANNOTATION_SERVED, ANNOTATION_FACTORS)
+# On the facts Job: claim, by uid, and folder that it looks at.
+ANNOTATION_SOURCE: Final = "stoker.dev/source"
+# On a service, by its owner: which offered plan may replace the one that runs.
+ANNOTATION_ACCEPT: Final = "stoker.dev/accept-plan"
 # On the operator's Lease: host:port where the leader answers.
 ANNOTATION_ADDRESS: Final = "stoker.dev/address"
 
 
 class Component(StrEnum):
-    """The two kinds of pods that a service has."""
+    """The kinds of pods that a service has. Facts pods only look at the model, once.
+
+    Where a replica spans pods, its leader is the engine pod and the others are followers: they
+    compute, but nobody sends them requests.
+    """
 
     ENGINE = "engine"
     FRONTEND = "frontend"
+    FOLLOWER = "follower"
+    FACTS = "facts"
 
 
 class Track(StrEnum):
@@ -79,6 +89,21 @@ def engine(service: str) -> str:
 def engine_deployment(service: str, revision: str) -> str:
     """The Deployment of one revision."""
     return f"{service}-engine-{revision}"
+
+
+def group(service: str, revision: str) -> str:
+    """The LeaderWorkerSet of one revision, and the policy between its pods.
+
+    Its controller derives names of StatefulSets from it (`NAME-999`), which Kubernetes bounds to 52
+    characters because they become a label together with a hash. Hence one character less of the
+    revision; the label has all of them.
+    """
+    return f"{service}-{revision[:7]}"
+
+
+def facts_job(service: str, digest: str) -> str:
+    """The Job that reads the model's facts, named by its content: a Job cannot be changed."""
+    return f"{service}-facts-{digest}"
 
 
 def frontend(service: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stoker import naming
-from stoker.cluster.observe import claim_of, observed_pod, parse_spec
+from stoker.cluster.observe import facts_in, observed_pod, parse_spec
 from stoker.cluster.status import with_times
 from stoker.model.moment import Moment
 from stoker.naming import Component
@@ -82,11 +82,30 @@ def test_an_init_container_that_succeeded_has_not_failed() -> None:
     assert observed_pod(pod({"initContainerStatuses": [status]})).failures == ()
 
 
+def test_what_a_container_that_ended_well_has_left() -> None:
+    ended = {"terminated": {"exitCode": 0, "reason": "Completed", "message": '{"facts": {}}'}}
+    status = {"phase": "Succeeded", "containerStatuses": [container(ended)]}
+    seen = observed_pod(pod(status))
+    assert seen.result == '{"facts": {}}'
+    assert seen.failures == ()
+    ended["terminated"]["exitCode"] = 1
+    assert observed_pod(pod(status)).result is None
+
+
 @pytest.mark.parametrize(
-    ("uri", "claim"), [("pvc://models", "models"), ("pvc://models/a/b", "models")]
+    ("status", "found"),
+    [
+        ({"model": {"source": "u/tiny", "facts": "{}"}}, "{}"),
+        ({"model": {"source": "u/tiny"}}, None),
+        ({"model": {"source": "other/tiny", "facts": "{}"}}, None),
+        ({"model": "tiny"}, None),  # as an older operator wrote it
+        ({}, None),
+    ],
 )
-def test_the_claim_of_an_address(uri: str, claim: str) -> None:
-    assert claim_of(uri) == claim
+def test_facts_of_the_same_folder_of_the_same_claim(
+    status: dict[str, Any], found: str | None
+) -> None:
+    assert facts_in(status, "u/tiny") == found
 
 
 def test_a_spec_that_cannot_be_read_says_where_and_why() -> None:

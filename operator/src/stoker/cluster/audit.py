@@ -9,7 +9,8 @@ finds, not what is missing). One comparison finds all three:
 * known before the list was asked for, but not listed: deleted in a gap, so forgotten now;
 * at start, everything listed is known: the store is complete and decisions may begin.
 
-A list of metadata of ten kinds a minute costs next to nothing and, being a read, writes nothing.
+A list of metadata of a dozen kinds a minute costs next to nothing and, being a read, writes
+nothing.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -40,6 +40,7 @@ POOL: Final = Kind("InferencePool", "inference.networking.k8s.io", "v1", "infere
 # What a service is made of: written by us, watched by label.
 CHILDREN: Final = (
     Kind("Deployment", "apps", "v1", "deployments"),
+    Kind("Job", "batch", "v1", "jobs"),
     Kind("Service", "", "v1", "services"),
     Kind("ConfigMap", "", "v1", "configmaps"),
     Kind("ServiceAccount", "", "v1", "serviceaccounts"),

@@ -19,6 +19,7 @@ from stoker.cluster.client import Client
 from stoker.cluster.kinds import CLAIM, POD
 from stoker.cluster.store import Store
 from stoker.errors import NotFound
+from stoker.model.location import location_of, source_of
 from stoker.model.observed import (
     ContainerFailure,
     Key,
@@ -47,7 +48,8 @@ class Observer:
         self._clock = clock
         self._engine_claims = tuple(claims)  # the administrator's, mounted beside the model's
         self._specs: dict[Key, tuple[str, InferenceServiceSpec | None, str | None]] = {}
-        self._claims: dict[tuple[str, str], float] = {}  # when a bound claim was last seen
+        # Uid of a bound claim, and when it was last seen.
+        self._claims: dict[tuple[str, str], tuple[str, float]] = {}
 
     async def observe(self, key: Key) -> Observed | None:
         """Look once; None when there is no such service."""
@@ -56,13 +58,17 @@ class Observer:
             return None
         service = self._service(key, body)
         children = self._store.children(key)
+        claims = await self._phases(service)
+        uids = {name: uid for name, (_, uid) in claims.items() if uid is not None}
         return Observed(
             service=service,
             objects=tuple(
                 observed_object(kind, child) for kind, child in children if kind != POD.name
             ),
             pods=self.pods(key),
-            claims=await self._phases(service),
+            claims={name: phase for name, (phase, _) in claims.items()},
+            claim_uids=uids,
+            shared_facts=self._shared_facts(service, uids),
         )
 
     def pods(self, key: Key) -> tuple[ObservedPod, ...]:
@@ -97,30 +103,55 @@ class Observer:
             deleting="deletionTimestamp" in metadata,
         )
 
-    async def _phases(self, service: ObservedService) -> dict[str, str | None]:
+    def _shared_facts(self, service: ObservedService, uids: Mapping[str, str]) -> str | None:
+        """What another service of the namespace knows of the same folder of the same claim."""
+        if service.spec is None:
+            return None
+        claim, folder = location_of(service.spec.model.uri)
+        if claim not in uids:
+            return None
+        source = source_of(uids[claim], folder)
+        if facts_in(service.status, source) is not None:
+            return None  # its own are enough
+        for key in self._store.services():
+            if key.namespace == service.key.namespace and key != service.key:
+                body = self._store.service(key) or {}
+                text = facts_in(body.get("status") or {}, source)
+                if text is not None:
+                    return text
+        return None
+
+    async def _phases(self, service: ObservedService) -> dict[str, tuple[str | None, str | None]]:
+        """Phase and uid of every claim that the service names; None twice where there is none."""
         names = set(self._engine_claims)
         if service.spec is not None:
-            names.add(claim_of(service.spec.model.uri))
+            names.add(location_of(service.spec.model.uri)[0])
         return {name: await self._phase(service.key.namespace, name) for name in sorted(names)}
 
-    async def _phase(self, namespace: str, name: str) -> str | None:
+    async def _phase(self, namespace: str, name: str) -> tuple[str | None, str | None]:
         now = self._clock.monotonic()
-        if now - self._claims.get((namespace, name), -_CLAIM_BOUND_FOR_S) < _CLAIM_BOUND_FOR_S:
-            return "Bound"
-        self._claims.pop((namespace, name), None)
+        uid, seen = self._claims.pop((namespace, name), ("", -_CLAIM_BOUND_FOR_S))
+        if now - seen < _CLAIM_BOUND_FOR_S:
+            self._claims[namespace, name] = (uid, seen)
+            return "Bound", uid
         try:
             body = await self._client.get(CLAIM.path(namespace, name))
         except NotFound:
-            return None
+            return None, None
+        uid = str(body["metadata"]["uid"])
         phase = str((body.get("status") or {}).get("phase") or "Pending")
         if phase == "Bound":
-            self._claims[namespace, name] = now
-        return phase
+            self._claims[namespace, name] = (uid, now)
+        return phase, uid
 
 
-def claim_of(uri: str) -> str:
-    """The claim that a `pvc://CLAIM/PATH` names."""
-    return uri.removeprefix("pvc://").split("/", 1)[0]
+def facts_in(status: Body, source: str) -> str | None:
+    """The facts that a status holds of that folder of that claim."""
+    model = status.get("model")
+    if not isinstance(model, Mapping) or model.get("source") != source:
+        return None
+    text = model.get("facts")
+    return text if isinstance(text, str) else None
 
 
 def parse_spec(raw: Body) -> tuple[InferenceServiceSpec | None, str | None]:
@@ -191,6 +222,7 @@ def observed_pod(body: Body) -> ObservedPod:
             else None
         ),
         failures=tuple(failure for entry in statuses for failure in _failures(entry)),
+        result=next((text for entry in statuses for text in _results(entry)), None),
     )
 
 
@@ -209,6 +241,13 @@ def _failures(entry: Body) -> Iterator[ContainerFailure]:
         yield _failure(entry, waiting, ended)
     elif ended is not None:
         yield _failure(entry, ended, ended)
+
+
+def _results(entry: Body) -> Iterator[str]:
+    """What a container that ended well has left."""
+    ended = (entry.get("state") or {}).get("terminated") or {}
+    if ended.get("exitCode") == 0 and ended.get("message"):
+        yield str(ended["message"])[:_TERMINATION_LIMIT]
 
 
 def _failure(entry: Body, cause: Body, ended: Body | None) -> ContainerFailure:

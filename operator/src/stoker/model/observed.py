@@ -65,6 +65,7 @@ class ObservedPod:
     scheduled: bool
     unschedulable: str | None  # the scheduler's message, when it said no
     failures: tuple[ContainerFailure, ...] = ()
+    result: str | None = None  # what a container that ended well left as its termination message
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,12 @@ class Observed:
     pods: tuple[ObservedPod, ...]
     # Claims the service names: phase (Bound, Pending, Lost), or None when there is no such claim.
     claims: Mapping[str, str | None] = field(default_factory=dict)
+    # Uids of those claims that exist.
+    claim_uids: Mapping[str, str] = field(default_factory=dict)
+    # Facts that other services of the namespace know of this service's model; their JSON.
+    shared_facts: str | None = None
+    # What the API server said when it refused to make the Job that reads facts.
+    job_refused: str | None = None
     # (kind, name) of objects that exist under our names but belong to somebody else.
     taken: frozenset[tuple[str, str]] = frozenset()
 

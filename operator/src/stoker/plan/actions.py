@@ -18,6 +18,7 @@ _ORDER: Final = (
     "PodDisruptionBudget",
     "Service",
     "InferencePool",
+    "Job",
     "Deployment",
 )
 

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 
 from stoker.api.v1alpha1 import InferenceServiceSpec
+from stoker.model.location import location_of
 from stoker.model.observed import Key
 from stoker.model.platform import EnginePlatform, Platform
 from stoker.model.replica import Accelerators, Pairs, PodAdditions, Replica
-
-_SCHEME = "pvc://"
 
 
 def replica_of(key: Key, spec: InferenceServiceSpec, platform: Platform) -> Replica:
@@ -38,8 +37,7 @@ def replica_of(key: Key, spec: InferenceServiceSpec, platform: Platform) -> Repl
 
 def model_location(spec: InferenceServiceSpec) -> tuple[str, str]:
     """The claim that holds the model, and the folder in it ('' for its root)."""
-    claim, _, folder = spec.model.uri.removeprefix(_SCHEME).partition("/")
-    return claim, folder.strip("/")
+    return location_of(spec.model.uri)
 
 
 def served_names(key: Key, spec: InferenceServiceSpec) -> tuple[str, ...]:

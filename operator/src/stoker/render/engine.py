@@ -13,16 +13,22 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from stoker import naming
-from stoker.model.replica import Pairs, Replica
+from stoker.model.replica import Replica
 from stoker.naming import Component
 from stoker.render.objects import Owner, finish
+from stoker.render.pods import (
+    claim_volume,
+    compact,
+    container_security,
+    placement,
+    pod_security,
+)
 from stoker_worker import contract
 
 Manifest = dict[str, Any]
 
 CONTAINER: Final = "engine"
 INIT_CONTAINER: Final = "install-worker"
-USER: Final = 65532  # nobody's number in the usual images
 
 _TMP_DIR: Final = "/tmp"  # noqa: S108 - a mount of the pod's own
 _WORKER: Final = "stoker-worker"
@@ -123,33 +129,16 @@ def _template(service: str, revision: str, replica: Replica) -> Manifest:
                 "kubectl.kubernetes.io/default-container": CONTAINER,
             },
         },
-        "spec": _compact(
+        "spec": compact(
             {
                 "serviceAccountName": naming.engine(service),
                 "automountServiceAccountToken": False,
                 # A Service named vllm would set VLLM_PORT, which the engine reads as its own.
                 "enableServiceLinks": False,
                 "terminationGracePeriodSeconds": worker_config(replica).grace_period_s(),
-                "securityContext": {
-                    "runAsNonRoot": True,
-                    "runAsUser": USER,
-                    "runAsGroup": USER,
-                    "fsGroup": USER,
-                    "fsGroupChangePolicy": "OnRootMismatch",
-                    "seccompProfile": {"type": "RuntimeDefault"},
-                },
-                "imagePullSecrets": [{"name": name} for name in replica.image_pull_secrets],
-                "priorityClassName": additions.priority_class,
+                "securityContext": pod_security(),
                 "runtimeClassName": additions.runtime_class,
-                "nodeSelector": _node_selector(replica),
-                "affinity": _affinity(replica),
-                "tolerations": [
-                    dict(toleration)
-                    for toleration in (
-                        *replica.accelerators.tolerations,
-                        *additions.tolerations,
-                    )
-                ],
+                **placement(replica),
                 "initContainers": [_init_container(replica)],
                 "containers": [_container(replica)],
                 "volumes": _volumes(replica),
@@ -167,7 +156,7 @@ def _init_container(replica: Replica) -> Manifest:
             "requests": {"cpu": "10m", "memory": "32Mi"},
             "limits": {"memory": "128Mi"},
         },
-        "securityContext": _security_context(),
+        "securityContext": container_security(),
         "terminationMessagePolicy": "File",
         "volumeMounts": [{"name": _WORKER, "mountPath": contract.INSTALL_DIR}],
     }
@@ -184,7 +173,7 @@ def _container(replica: Replica) -> Manifest:
             {"name": "worker", "containerPort": contract.WORKER_PORT, "protocol": "TCP"},
         ],
         "resources": _resources(replica),
-        "securityContext": _security_context(),
+        "securityContext": container_security(),
         "terminationMessagePath": contract.TERMINATION_LOG,
         "terminationMessagePolicy": "File",
         **_probes(),
@@ -257,65 +246,21 @@ def _resources(replica: Replica) -> Manifest:
     if accelerators.resource is not None:
         requests[accelerators.resource] = str(accelerators.count)
         limits[accelerators.resource] = str(accelerators.count)
-    return _compact({"requests": requests, "limits": limits})
-
-
-def _node_selector(replica: Replica) -> dict[str, str]:
-    """The user's labels, and the accelerator's where there is no choice between several."""
-    selectors = replica.accelerators.selectors
-    chosen = selectors[0] if len(selectors) == 1 else ()
-    return {**dict(chosen), **dict(replica.additions.node_selector)}
-
-
-def _affinity(replica: Replica) -> Manifest:
-    """A choice of accelerators: one of them, the first ones preferred."""
-    selectors = replica.accelerators.selectors
-    if len(selectors) == 1:
-        return {}
-    terms = [{"matchExpressions": _expressions(selector)} for selector in selectors]
-    return {
-        "nodeAffinity": {
-            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms},
-            "preferredDuringSchedulingIgnoredDuringExecution": [
-                {"weight": 100 - 10 * place, "preference": term} for place, term in enumerate(terms)
-            ],
-        }
-    }
-
-
-def _expressions(selector: Pairs) -> list[Manifest]:
-    return [{"key": key, "operator": "In", "values": [value]} for key, value in selector]
+    return compact({"requests": requests, "limits": limits})
 
 
 def _volumes(replica: Replica) -> list[Manifest]:
-    def claim(name: str, claim_name: str) -> Manifest:
-        # Read-only at the volume too, or the kubelet would change the group of every file in it.
-        return {
-            "name": name,
-            "persistentVolumeClaim": {"claimName": claim_name, "readOnly": True},
-        }
-
     return [
         {"name": _WORKER, "emptyDir": {}},
-        claim(_MODEL, replica.claim),
+        claim_volume(_MODEL, replica.claim),
         {"name": _CACHE, "emptyDir": {}},
         {"name": _TMP, "emptyDir": {}},
         {
             "name": _SHARED_MEMORY,
             "emptyDir": {"medium": "Memory", "sizeLimit": replica.shared_memory},
         },
-        *(claim(f"mount-{number}", mount.claim) for number, mount in enumerate(replica.mounts)),
+        *(
+            claim_volume(f"mount-{number}", mount.claim)
+            for number, mount in enumerate(replica.mounts)
+        ),
     ]
-
-
-def _security_context() -> Manifest:
-    return {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "readOnlyRootFilesystem": True,
-    }
-
-
-def _compact(mapping: Manifest) -> Manifest:
-    """Without what is absent or empty, which the API server would drop anyway."""
-    return {key: value for key, value in mapping.items() if value not in (None, {}, [])}

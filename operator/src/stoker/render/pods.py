@@ -1,0 +1,90 @@
+"""What all pods of a service that touch its model share: where they run, and as whom.
+
+The pod that reads a model's facts runs exactly where the engine may run, so that a volume which its
+first user pins to a zone is never pinned to one without accelerators.
+"""
+
+from typing import Any, Final
+
+from stoker.model.replica import Pairs, Replica
+
+Manifest = dict[str, Any]
+
+USER: Final = 65532  # nobody's number in the usual images
+
+
+def placement(replica: Replica) -> Manifest:
+    """The part of a pod's spec that decides which nodes may take it."""
+    return compact(
+        {
+            "imagePullSecrets": [{"name": name} for name in replica.image_pull_secrets],
+            "priorityClassName": replica.additions.priority_class,
+            "nodeSelector": _node_selector(replica),
+            "affinity": _affinity(replica),
+            "tolerations": [
+                dict(toleration)
+                for toleration in (
+                    *replica.accelerators.tolerations,
+                    *replica.additions.tolerations,
+                )
+            ],
+        }
+    )
+
+
+def pod_security() -> Manifest:
+    """As nobody, with the profile that the restricted standard asks for."""
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": USER,
+        "runAsGroup": USER,
+        "fsGroup": USER,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def container_security() -> Manifest:
+    """Without rights, on a root file system that nobody writes."""
+    return {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
+
+
+def claim_volume(name: str, claim: str) -> Manifest:
+    """Read-only at the volume too, or the kubelet would change the group of every file in it."""
+    return {"name": name, "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
+
+
+def compact(mapping: Manifest) -> Manifest:
+    """Without what is absent or empty, which the API server would drop anyway."""
+    return {key: value for key, value in mapping.items() if value not in (None, {}, [])}
+
+
+def _node_selector(replica: Replica) -> dict[str, str]:
+    """The user's labels, and the accelerator's where there is no choice between several."""
+    selectors = replica.accelerators.selectors
+    chosen = selectors[0] if len(selectors) == 1 else ()
+    return {**dict(chosen), **dict(replica.additions.node_selector)}
+
+
+def _affinity(replica: Replica) -> Manifest:
+    """A choice of accelerators: one of them, the first ones preferred."""
+    selectors = replica.accelerators.selectors
+    if len(selectors) == 1:
+        return {}
+    terms = [{"matchExpressions": _expressions(selector)} for selector in selectors]
+    return {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms},
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                {"weight": 100 - 10 * place, "preference": term} for place, term in enumerate(terms)
+            ],
+        }
+    }
+
+
+def _expressions(selector: Pairs) -> list[Manifest]:
+    return [{"key": key, "operator": "In", "values": [value]} for key, value in selector]

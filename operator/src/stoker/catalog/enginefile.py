@@ -44,12 +44,17 @@ class _Feature(_Part):
     needs: str | None = None
 
 
+class _Kept(_Part):
+    bits: int = Field(ge=2, le=16)
+    scale_bytes: int = Field(0, ge=0, le=8)
+
+
 class _KvType(_Feature):
     bits: int = Field(ge=2, le=16)
     scale_bytes: int = Field(0, ge=0, le=8)
     attention: str | None = None
     latent: bool = True
-    dishonoured: dict[str, int] = {}
+    kept: dict[str, _Kept] = {}
 
 
 class _Range(_Part):
@@ -188,7 +193,7 @@ def _features(name: str, version: str, at: _Range, *, assumed: bool) -> EngineFe
                 scale_bytes=each.scale_bytes,
                 attention=each.attention,
                 latent=each.latent,
-                dishonoured=each.dishonoured,
+                kept={who: (kept.bits, kept.scale_bytes) for who, kept in each.kept.items()},
             )
             for kind, each in at.kv.items()
         },

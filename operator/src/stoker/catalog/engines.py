@@ -108,7 +108,8 @@ class KvType:
     scale_bytes: int = 0  # beside the values of one head of one token, for K and for V each
     attention: str | None = None  # the only attention backend that has it
     latent: bool = True  # whether MLA's compressed vectors may be kept so
-    dishonoured: Mapping[str, int] = field(default_factory=dict, hash=False)  # vendor → bits
+    # Vendors on which the engine takes the word and keeps something else: bits, bytes of scales.
+    kept: Mapping[str, tuple[int, int]] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,15 +220,13 @@ class EngineFeatures:
             return KvSupport(self._unknown("KvDtypeUnknown", name, self.kv), 16, honoured=False)
         kind = self.kv[name]
         support = kind.feature.on(gpu)
-        bits = kind.dishonoured.get(gpu.vendor, kind.bits)
-        if bits == kind.bits:
-            scales = kind.scale_bytes
-        else:
-            scales = 0
+        bits, scales = kind.kept.get(gpu.vendor, (kind.bits, kind.scale_bytes))
+        if bits > kind.bits:
             why = f"{self.engine} accepts {name} on {gpu.vendor} and keeps {bits} bits."
             support = replace(support, state=State.STORED, reason="KvDtypeNotHonoured", why=why)
-        honoured = support.usable and bits == kind.bits
-        return KvSupport(support, bits, scales, honoured, kind.attention, kind.latent)
+        honoured = support.usable and bits <= kind.bits
+        attention = kind.attention if kind.attention in self.attention_backends(gpu) else None
+        return KvSupport(support, bits, scales, honoured, attention, kind.latent)
 
     def speculation(self, method: str, gpu: Gpu) -> Support:
         """Whether it speculates by ngram, draft, eagle or mtp; `value` is its name for it."""

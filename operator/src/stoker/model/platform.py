@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from stoker.catalog.gpus import Gpu
+
 
 @dataclass(frozen=True, slots=True)
 class Mount:
@@ -51,6 +53,8 @@ class Platform:
     engines: Mapping[str, EnginePlatform] = field(hash=False)
     accelerators: Mapping[str, AcceleratorPlatform] = field(hash=False)
     default_accelerator: str
+    # Hardware of the accelerators that plans can be made for, by their names.
+    gpus: Mapping[str, Gpu] = field(default_factory=dict, hash=False)
     cluster_domain: str = "cluster.local"
     image_pull_secrets: tuple[str, ...] = ()
     allowed_labels: tuple[str, ...] = ()  # label keys or prefixes ending in '/'

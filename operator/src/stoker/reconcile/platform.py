@@ -1,11 +1,14 @@
 """The administrator's file as the value that decisions are made from."""
 
+from stoker.catalog.overrides import gpus_of, marked
 from stoker.model.platform import AcceleratorPlatform, EnginePlatform, Mount, Platform
 from stoker.settings import Settings
 
 
 def platform_of(settings: Settings, operator_namespace: str) -> Platform:
-    """Settings → Platform."""
+    """Settings → Platform. `ConfigError` where an accelerator's hardware cannot be told."""
+    gpus = gpus_of(settings.accelerators)
+    accelerators = {name: marked(name, settings.accelerators) for name in settings.accelerators}
     return Platform(
         operator_namespace=operator_namespace,
         worker_image=settings.images.worker,
@@ -37,8 +40,9 @@ def platform_of(settings: Settings, operator_namespace: str) -> Platform:
                     for toleration in accelerator.tolerations
                 ),
             )
-            for name, accelerator in settings.accelerators.items()
+            for name, accelerator in accelerators.items()
         },
+        gpus=gpus,
         default_accelerator=settings.default_accelerator,
         notify=settings.notify,
         cluster_domain=settings.cluster_domain,

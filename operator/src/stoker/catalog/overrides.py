@@ -1,0 +1,97 @@
+"""The administrator's accelerators as hardware: Stoker's own types with his numbers on top.
+
+Each name of his catalogue is, in this order, what `like` says, or Stoker's own type of that name,
+or what its `hardware` says in full. A name that is none of these is usable and cannot be planned
+for: it is left out.
+"""
+
+from collections.abc import Mapping
+
+from stoker.catalog.gpus import Gpu
+from stoker.catalog.hardware import CatalogError, Marks, gpu_of, part_of, unknown
+from stoker.catalog.load import builtin_gpus, builtin_marks
+from stoker.settings import AcceleratorSettings, HardwareSettings
+
+_NOTHING = HardwareSettings.model_validate({})
+
+
+def gpus_of(accelerators: Mapping[str, AcceleratorSettings]) -> dict[str, Gpu]:
+    """Hardware of the administrator's types, by name, where it is known.
+
+    Raises `CatalogError`, whose lines name the entries, for a `like` that is not there, that leads
+    back to itself, or for a new type that says too little.
+    """
+    known = builtin_gpus()
+    found: dict[str, Gpu] = {}
+    problems: list[str] = []
+    for name, accelerator in accelerators.items():
+        try:
+            gpu = _resolve(name, accelerators, known, ())
+        except CatalogError as error:
+            problems.append(str(error))
+            continue
+        if gpu is not None:
+            found[name] = gpu
+        elif accelerator.share != 1:
+            problems.append(f"accelerators.{name}.share: of what? Write `like:` with a known type")
+    if problems:
+        raise CatalogError("\n".join(dict.fromkeys(problems)))
+    return found
+
+
+def marked(name: str, accelerators: Mapping[str, AcceleratorSettings]) -> AcceleratorSettings:
+    """An entry with the resource, labels and tolerations that it takes from the one it is `like`.
+
+    Those of the administrator's own entry of that name, or the vendor's usual ones.
+    """
+    entry = accelerators[name]
+    if entry.like is None:
+        return entry
+    if entry.like in accelerators and entry.like != name:
+        base = marked(entry.like, accelerators)
+    else:
+        base = _usual(builtin_marks()[entry.like])
+    fields = ("resource", "node_selector", "tolerations")
+    taken = {each: getattr(base, each) for each in fields if each not in entry.model_fields_set}
+    return entry.model_copy(update=taken)
+
+
+def _resolve(
+    name: str,
+    accelerators: Mapping[str, AcceleratorSettings],
+    known: Mapping[str, Gpu],
+    path: tuple[str, ...],
+) -> Gpu | None:
+    where = f"accelerators.{name}"
+    if name in path:
+        raise CatalogError(f"{where}.like: {' → '.join((*path, name))} leads back to itself")
+    entry = accelerators.get(name)
+    if entry is None:
+        return known.get(name)
+    base = known.get(name)
+    if entry.like is not None:
+        # An entry may bear the name of the very type that it is like.
+        if entry.like != name:
+            base = _resolve(entry.like, accelerators, known, (*path, name))
+        if base is None:
+            offered = {*known, *accelerators} - {name}
+            raise CatalogError(unknown(f"{where}.like", entry.like, offered))
+    if base is None and entry.hardware == _NOTHING:
+        return None
+    if base is not None and entry.share < 1:
+        base = part_of(base, entry.share)
+    return gpu_of(where, name, entry.hardware, base, entry.resource)
+
+
+def _usual(marks: Marks) -> AcceleratorSettings:
+    if marks.resource is None:
+        return AcceleratorSettings.model_validate({})
+    taint = marks.resource.partition("/")[0] + "/gpu"
+    selector = {marks.label: marks.products[0]} if marks.label and marks.products else {}
+    return AcceleratorSettings.model_validate(
+        {
+            "resource": marks.resource,
+            "node_selector": selector,
+            "tolerations": [{"key": taint, "operator": "Exists", "effect": "NoSchedule"}],
+        }
+    )

@@ -6,6 +6,7 @@ says how linear layers are stored, so that one model can be laid out quantized i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -17,8 +18,7 @@ Store = Callable[[str, int, int], Iterator[Tensor]]
 
 
 def tensor(name: str, *shape: int, dtype: str = "BF16") -> Tensor:
-    found = Tensor(name, dtype, shape, 0)
-    return found._replace(size=-(-found.elements * DTYPE_BITS[dtype] // 8))
+    return Tensor(name, dtype, shape, -(-math.prod(shape) * DTYPE_BITS[dtype] // 8))
 
 
 def bf16(name: str, rows: int, columns: int) -> Iterator[Tensor]:

@@ -1,7 +1,8 @@
-"""`stoker-worker install DIR` and `stoker-worker serve`."""
+"""`stoker-worker install DIR`, `stoker-worker serve` and `stoker-worker facts MODEL_DIR`."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -11,7 +12,9 @@ from queue import SimpleQueue
 from typing import List, Mapping, Optional
 
 from stoker_worker.contract import (
+    ALLOW_PICKLE,
     ENV_CONFIG,
+    ENV_TERMINATION_LOG,
     TERMINATION_LOG,
     ContractError,
     Termination,
@@ -21,12 +24,14 @@ from stoker_worker.contract import (
 from stoker_worker.engines import Driver, driver_named
 from stoker_worker.events import Event, TerminateRequested, Tick
 from stoker_worker.group import membership_of
-from stoker_worker.lastwords import say, write_termination
+from stoker_worker.lastwords import leave, say, write_termination
 from stoker_worker.model import check_model
 from stoker_worker.process import EngineProcess
 
 USAGE = f"""usage: stoker-worker install DIR   put the worker into DIR as one file
-       stoker-worker serve         run the engine that {ENV_CONFIG} describes"""
+       stoker-worker serve         run the engine that {ENV_CONFIG} describes
+       stoker-worker facts MODEL_DIR [{ALLOW_PICKLE}]
+                                   say what the model in MODEL_DIR is, without loading it"""
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
@@ -36,6 +41,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
         return _install(Path(words[1]))
     if words == ["serve"]:
         return _serve(os.environ)
+    if words[:1] == ["facts"] and len(words) == 2 + (words[2:] == [ALLOW_PICKLE]):
+        return _facts(Path(words[1]), allow_pickle=len(words) == 3)
     print(USAGE, file=sys.stderr)
     return 2
 
@@ -48,6 +55,24 @@ def _install(folder: Path) -> int:
     except OSError as error:
         print(f"stoker-worker: cannot write {folder}: {error.strerror}", file=sys.stderr)
         return 1
+    return 0
+
+
+def _facts(folder: Path, *, allow_pickle: bool) -> int:
+    # Only here: `serve` needs none of it.
+    from stoker_worker.inspect import InspectError, inspect_model  # noqa: PLC0415
+    from stoker_worker.modelfacts import to_dict  # noqa: PLC0415
+
+    log = os.environ.get(ENV_TERMINATION_LOG, TERMINATION_LOG)
+    try:
+        facts = inspect_model(folder, allow_pickle=allow_pickle)
+    except InspectError as error:
+        termination = Termination(error.reason, error.message)
+        print(termination.to_json())
+        return _fail(log, termination)
+    answer = json.dumps({"facts": to_dict(facts)}, separators=(",", ":"))
+    print(answer)
+    leave(log, answer)
     return 0
 
 

@@ -30,6 +30,11 @@ TERMINATION_LOG = "/dev/termination-log"
 WORKER_APP = INSTALL_DIR + "/stoker-worker.pyz"
 INSTALL_COMMAND = ("python3", "-m", "stoker_worker", "install", INSTALL_DIR)
 SERVE_COMMAND = ("python3", "-I", "-S", WORKER_APP, "serve")
+# Followed by the model's folder and, where the operator allows pickles, by ALLOW_PICKLE. The
+# worker's own image runs it; its answer, `{"facts": {…}}` or a Termination, is printed and left as
+# the termination message.
+FACTS_COMMAND = ("python3", "-m", "stoker_worker", "facts")
+ALLOW_PICKLE = "--allow-pickle"
 
 # The kubelet keeps 4096 bytes of a message and 12 KiB of a pod's.
 TERMINATION_BYTES = 4000
@@ -56,6 +61,8 @@ KILL_MARGIN_S = 5
 
 # Name of the environment variable that carries the WorkerConfig as JSON.
 ENV_CONFIG = "STOKER_WORKER_CONFIG"
+# Where `facts` leaves its answer, other than at TERMINATION_LOG.
+ENV_TERMINATION_LOG = "STOKER_TERMINATION_LOG"
 
 
 class ContractError(ValueError):
@@ -75,6 +82,31 @@ class TerminationReason:
     WARMUP_FAILED = "WarmupFailed"
     DRAIN_TIMED_OUT = "DrainTimedOut"
     GROUP_BROKEN = "GroupBroken"
+
+
+class FactsReason:
+    """Why a model has no facts, the reason in a `facts` command's termination message.
+
+    docs/model-facts.md explains each and says what to do.
+    """
+
+    MODEL_NOT_FOUND = TerminationReason.MODEL_NOT_FOUND
+    MODEL_CONFIG_MISSING = "ModelConfigMissing"
+    MODEL_CONFIG_INVALID = "ModelConfigInvalid"
+    DIMENSION_ABSURD = "DimensionAbsurd"
+    STRUCTURE_UNKNOWN = "StructureUnknown"
+    REMOTE_CODE = "RemoteCode"
+    WEIGHTS_MISSING = "WeightsMissing"
+    PICKLE_WEIGHTS = "PickleWeights"
+    GGUF_ONLY = "GgufOnly"
+    INDEX_INVALID = "IndexInvalid"
+    SHARD_MISSING = "ShardMissing"
+    TENSOR_MISSING = "TensorMissing"
+    TENSOR_MISPLACED = "TensorMisplaced"
+    FILE_TRUNCATED = "FileTruncated"
+    HEADER_INVALID = "HeaderInvalid"
+    HEADER_TOO_LONG = "HeaderTooLong"
+    UNREADABLE = "Unreadable"
 
 
 @dataclass(frozen=True)

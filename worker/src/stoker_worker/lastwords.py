@@ -17,11 +17,16 @@ def say(text: str) -> None:
 
 def write_termination(path: str, termination: Termination) -> None:
     """Leave the reason where the kubelet looks for it; elsewhere there is no such file."""
+    leave(path, termination.to_json())
+
+
+def leave(path: str, message: str) -> None:
+    """Leave a termination message, where there is a file for one."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC)
     except OSError:
         return
     try:
-        os.write(descriptor, termination.to_json().encode())
+        os.write(descriptor, message.encode())
     finally:
         os.close(descriptor)

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
+from stoker_worker.contract import FactsReason
 
-class Reason:
-    """CamelCase words, the first of a termination message; docs/model-facts.md explains each."""
-
-    MODEL_NOT_FOUND = "ModelNotFound"
-    MODEL_CONFIG_MISSING = "ModelConfigMissing"
-    MODEL_CONFIG_INVALID = "ModelConfigInvalid"
-    DIMENSION_ABSURD = "DimensionAbsurd"
-    STRUCTURE_UNKNOWN = "StructureUnknown"
-    REMOTE_CODE = "RemoteCode"
-    WEIGHTS_MISSING = "WeightsMissing"
-    PICKLE_WEIGHTS = "PickleWeights"
-    GGUF_ONLY = "GgufOnly"
-    INDEX_INVALID = "IndexInvalid"
-    SHARD_MISSING = "ShardMissing"
-    TENSOR_MISSING = "TensorMissing"
-    TENSOR_MISPLACED = "TensorMisplaced"
-    FILE_TRUNCATED = "FileTruncated"
-    HEADER_INVALID = "HeaderInvalid"
-    HEADER_TOO_LONG = "HeaderTooLong"
-    UNREADABLE = "Unreadable"
+Reason = FactsReason
 
 
 class InspectError(Exception):
     """No facts: the reason, and a message that says where, what, and what to do."""
 
     def __init__(self, reason: str, message: str) -> None:
+        # A file's name may hold bytes that are no text.
+        message = message.encode("utf-8", "backslashreplace").decode("utf-8")
         super().__init__(f"{reason}: {message}")
         self.reason = reason
         self.message = message

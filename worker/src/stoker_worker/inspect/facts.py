@@ -9,6 +9,7 @@ from typing import Any, Mapping, Optional, Sequence, Tuple
 from stoker_worker.inspect import shapes
 from stoker_worker.inspect.architectures import EMBED, GENERATE
 from stoker_worker.inspect.errors import InspectError, Reason
+from stoker_worker.inspect.fit import fitted
 from stoker_worker.inspect.headers import Tensor
 from stoker_worker.inspect.quantized import quantization
 from stoker_worker.inspect.sizes import sizes
@@ -67,7 +68,7 @@ def facts_of(
     said += structure.warnings
     if depth is not None and sums.layers and sums.layers < depth:
         said.append(f"config.json names {depth} layers, the weights have {sums.layers}")
-    return ModelFacts(
+    facts = ModelFacts(
         digest=digest(config, tensors, separate, adapters),
         architecture=architecture_name(config),
         model_type=Values(config, "config.json").text("model_type")[:80],
@@ -96,6 +97,7 @@ def facts_of(
         adapters=tuple(sorted(adapters)),
         warnings=tuple(said),
     )
+    return fitted(facts)
 
 
 def digest(

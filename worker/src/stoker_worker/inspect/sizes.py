@@ -35,13 +35,13 @@ _HELPERS = frozenset(
 )
 _PACKED = re.compile(r"(qweight|weight_packed|_blocks|packed)$")
 # Routed experts under the names of all known families; the shared ones are met by every token.
-_EXPERT = re.compile(r"(^|\.)experts\.|block_sparse_moe\.(input|output)_linear\.")
+_EXPERT = re.compile(r"\.experts\.|\.block_sparse_moe\.(?:input|output)_linear\.")
 _EMBEDDING = re.compile(
     r"(^|\.)(embed_tokens|tok_embeddings|word_embeddings|wte|embed_in|backbone\.embeddings?)"
     r"\.weight$|^(model\.|transformer\.)?embeddings?\.weight$"
 )
 _HEAD = re.compile(r"(^|\.)(lm_head|embed_out|output)\.(weight|qweight|weight_packed)$")
-_LAYER = re.compile(r"(^|\.)(layers|h|blocks)\.(\d+)\.")
+_LAYER = re.compile(r"(^|\.)(layers|layer|h|blocks)\.(\d+)\.")
 _DRAFT = re.compile(r"(^|\.)(mtp|mtp_layers|mtp_block|nextn)\.")
 # Towers for other media have layers of their own, which are none of the language model's.
 _TOWER = re.compile(r"(^|\.)(vision_tower|vision_model|visual|audio_tower|vision_encoder)\.")
@@ -77,39 +77,41 @@ def sizes(
     found = Sizes()
     numbers = set()
     for tensor in tensors:
+        name = tensor.name
         found.weight_bytes += tensor.size
         kept = found.bytes_by_dtype.get(tensor.dtype, 0)
         found.bytes_by_dtype[tensor.dtype] = kept + tensor.size
-        number = layer_number(tensor.name)
+        number = layer_number(name)
         count = parameters(tensor, quantization)
         beyond = number is not None and layer_count is not None and number >= layer_count
-        if beyond or _DRAFT.search(tensor.name):
+        if beyond or _DRAFT.search(name):
             found.draft_parameters += count
             found.draft_bytes += tensor.size
             continue
         if number is not None:
             numbers.add(number)
-        head = bool(_HEAD.search(tensor.name))
-        found.has_head = found.has_head or head
-        if head and tied:
-            continue  # the same numbers as the input embedding
-        found.parameters += count
-        if head or _EMBEDDING.search(tensor.name):
+            if _EXPERT.search(name):
+                found.expert_parameters += count
+                found.expert_bytes += tensor.size
+        elif _HEAD.search(name):
+            found.has_head = True
+            if tied:
+                continue  # the same numbers as the input embedding
             found.embedding_parameters += count
-        elif _EXPERT.search(tensor.name):
-            found.expert_parameters += count
-            found.expert_bytes += tensor.size
+        elif _EMBEDDING.search(name):
+            found.embedding_parameters += count
+        found.parameters += count
     found.layers = len(numbers)
     return found
 
 
 def layer_number(name: str) -> Optional[int]:
     """The number of the language model's layer that a tensor belongs to."""
-    if _TOWER.search(name):
-        return None
     match = _LAYER.search(name)
     # No model has layers with numbers of more digits.
-    return int(match[3]) if match and len(match[3]) <= 6 else None
+    if match is None or len(match[3]) > 6 or _TOWER.search(name):
+        return None
+    return int(match[3])
 
 
 def parameters(tensor: Tensor, quantization: Optional[Quantization] = None) -> int:

@@ -19,7 +19,7 @@ _ACTIVE = ("num_experts_per_tok", "num_experts_per_token", "experts_per_token", 
 _DRAFT = ("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_layers")
 _TEXT = ("text_config", "llm_config", "language_config")
 _DTYPES = ("bfloat16", "float16", "float32")
-_MOST_KINDS = 12  # of layers; more would not fit a termination message
+_MOST_KINDS = 8  # of layers; more would not fit a termination message
 _SIZES = tuple(each.name for each in fields(Layers) if each.name not in {"count", "kind"})
 
 
@@ -91,9 +91,11 @@ def common(values: Values, layers: Tuple[Layers, ...], heads: int) -> Structure:
     )
 
 
-def few_kinds(layers: Tuple[Layers, ...]) -> Tuple[Tuple[Layers, ...], List[str]]:
-    """At most a dozen kinds: beyond that, each layer counts as the largest of its kind."""
-    if len({replace(run, count=1) for run in layers}) <= _MOST_KINDS:
+def few_kinds(
+    layers: Tuple[Layers, ...], most: int = _MOST_KINDS
+) -> Tuple[Tuple[Layers, ...], List[str]]:
+    """At most so many kinds: beyond that, each layer counts as the largest of its kind."""
+    if len({replace(run, count=1) for run in layers}) <= most:
         return layers, []
     largest: Dict[str, Layers] = {}
     for run in layers:

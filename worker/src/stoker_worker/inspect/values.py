@@ -13,7 +13,7 @@ from stoker_worker.inspect.errors import InspectError, Reason
 
 # The largest value that is believed; keys that are not here may have up to 2**31.
 BOUNDS: Mapping[str, int] = {
-    "layers": 1024,
+    "layers": 512,
     "hidden": 2**20,
     "width": 2**24,  # of an MLP
     "heads": 2**14,

@@ -55,6 +55,38 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
         ("drain", {"drainSeconds": -1}, ["drain.drainSeconds:", "1 to 3600"]),
         ("logLevel", "loud", ["logLevel:", "debug, info, warning or error"]),
         ("lease", {"retrySeconds": 12}, ["lease: retrySeconds must be below", "2, 10 and 15"]),
+        (
+            "accelerators.cpu.hardwear",
+            {},
+            ["accelerators.cpu.hardwear: there is no such field; did you mean hardware?", "share"],
+        ),
+        (
+            "accelerators.cpu.hardware",
+            {"pricePerHuor": 1},
+            ["accelerators.cpu.hardware.pricePerHuor:", "did you mean pricePerHour?", "tflops"],
+        ),
+        (
+            "accelerators.cpu.hardware",
+            {"tflops": {"bf16": 1}},
+            ["accelerators.cpu.hardware.tflops.bf16:", "did you mean bfloat16?", "fp8"],
+        ),
+        (
+            "accelerators.cpu.hardware",
+            {"memoryGiB": 0},
+            ["accelerators.cpu.hardware.memoryGiB:", "GiB that a process sees, 0 to 4096"],
+        ),
+        (
+            "accelerators.cpu.hardware",
+            {"computeCapability": 8.9},
+            ["hardware.computeCapability:", "in quotes, for example '8.9'"],
+        ),
+        (
+            "accelerators.cpu.hardware",
+            {"linkKind": "wire"},
+            ["hardware.linkKind:", "nvlink, xgmi, pcie, memory or none"],
+        ),
+        ("accelerators.cpu.share", 2, ["accelerators.cpu.share:", "0 to 1"]),
+        ("accelerators.cpu.mostPerNode", 2, ["accelerators.cpu.mostPerNode: there is no such"]),
         ("watchNamespaces", "all", ["watchNamespaces:", "namespaces; empty: all of them"]),
     ],
 )
@@ -77,6 +109,30 @@ def test_an_error_names_file_field_and_remedy(
     assert message.startswith(str(file))
     for word in words:
         assert word in message
+
+
+def test_the_platform_knows_the_hardware_of_what_is_offered(tmp_path: Path) -> None:
+    accelerators = {
+        "cpu": {"hardware": {"memoryGiB": 16, "bandwidthGBs": 40.5}},
+        "nvidia": {"resource": "nvidia.com/gpu"},
+        "nvidia-l4": {"resource": "nvidia.com/gpu", "hardware": {"spotPricePerHour": 0.3}},
+        "shared": {"like": "nvidia-l4", "share": 0.5, "resource": "nvidia.com/gpu.shared"},
+    }
+    settings = load_settings(write(tmp_path, {**GOOD, "accelerators": accelerators}))
+    platform = platform_of(settings, "stoker-system")
+    assert set(platform.gpus) == {"cpu", "nvidia-l4", "shared"}
+    assert platform.gpus["cpu"].memory_bytes == 16 * 2**30
+    assert platform.gpus["cpu"].bandwidth == 40.5e9
+    assert platform.gpus["shared"].spot_price_per_hour == 0.15
+    assert platform.accelerators["shared"].resource == "nvidia.com/gpu.shared"
+    assert hash(platform) == hash(platform_of(settings, "stoker-system"))
+
+
+def test_hardware_that_cannot_be_told_is_an_error_of_the_configuration(tmp_path: Path) -> None:
+    accelerators = {"cpu": {}, "mine": {"like": "nvidia-l5"}}
+    settings = load_settings(write(tmp_path, {**GOOD, "accelerators": accelerators}))
+    with pytest.raises(ConfigError, match=r"accelerators\.mine\.like: there is no type"):
+        platform_of(settings, "stoker-system")
 
 
 def test_all_errors_are_told_at_once(tmp_path: Path) -> None:

@@ -65,10 +65,10 @@ def ask_to_end(
 def test_it_is_ready_from_the_start_and_asks_one_question_at_a_time() -> None:
     state = begin(0)
     assert state.ready
-    state, commands = step(state, Tick(), 0.1, CONFIG)
-    assert commands == (AskLeader(),)
-    state, commands = live(state, 30, answer=None)
-    assert commands == []
+    state, first = step(state, Tick(), 0.1, CONFIG)
+    assert first == (AskLeader(),)
+    _, more = live(state, 30, answer=None)
+    assert not more
 
 
 def test_it_follows_for_as_long_as_its_leader_answers() -> None:
@@ -166,8 +166,8 @@ def test_a_second_request_to_end_kills() -> None:
     state, _ = step(begin(0), TerminateRequested(), 1, CONFIG)
     state, commands = step(state, TerminateRequested(), 2, CONFIG)
     assert KillEngine() in commands
-    _, commands = live(state, 2 + UNKILLABLE_S + 1)
-    assert isinstance(commands[-1], Exit)
+    _, more = live(state, 2 + UNKILLABLE_S + 1)
+    assert isinstance(more[-1], Exit)
 
 
 WORLD = st.one_of(
@@ -192,9 +192,8 @@ def test_every_life_that_is_asked_to_end_does(moments: list[tuple[float, Event]]
         if KillEngine() in commands:
             assert state.outcome is not None
     state, commands = step(state, TerminateRequested(), now, CONFIG)
-    exits += sum(isinstance(command, Exit) for command in commands)
-    state, commands = live(state, now + CONFIG.follower_grace_period_s() + UNKILLABLE_S + 1)
-    exits += sum(isinstance(command, Exit) for command in commands)
+    state, more = live(state, now + CONFIG.follower_grace_period_s() + UNKILLABLE_S + 1)
+    exits += sum(isinstance(command, Exit) for command in (*commands, *more))
     assert state.phase is Phase.STOPPED
     assert exits == 1
 

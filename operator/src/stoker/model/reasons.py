@@ -80,6 +80,19 @@ DRAINED: Final = "Drained"
 UNUSED: Final = "Unused"
 UPDATE_PENDING: Final = "UpdatePending"
 
+# Planning: what is known of the model.
+READING_MODEL: Final = "ReadingModel"
+FACTS_NOT_READ: Final = "FactsNotRead"
+FACTS_NOT_ALLOWED: Final = "FactsNotAllowed"
+
+# Planning: whether there is a plan.
+HARDWARE_UNKNOWN: Final = "HardwareUnknown"
+RUNS_UNPLANNED: Final = "RunsUnplanned"
+BETTER_PLAN: Final = "BetterPlan"
+BEST_KNOWN_PLAN: Final = "BestKnownPlan"
+PLAN_ACCEPTED: Final = "PlanAccepted"
+CONTRADICTION: Final = "Contradiction"
+
 # Planning: what became of a request.
 PLANNED: Final = "Planned"
 DOES_NOT_FIT: Final = "DoesNotFit"
@@ -93,11 +106,9 @@ HEADS_NOT_DIVISIBLE: Final = "HeadsNotDivisible"
 GROUPS_NOT_DIVISIBLE: Final = "GroupsNotDivisible"
 TENSOR_EXCEEDS_NODE: Final = "TensorExceedsNode"
 ACCELERATORS_DO_NOT_MATCH: Final = "AcceleratorsDoNotMatch"
-PIPELINE_NOT_ON_CPU: Final = "PipelineNotOnCpu"
 MORE_STAGES_THAN_LAYERS: Final = "MoreStagesThanLayers"
 NO_EXPERTS: Final = "NoExperts"
 CHECKPOINT_IS_QUANTIZED: Final = "CheckpointIsQuantized"
-NEEDS_QUANTIZED_CHECKPOINT: Final = "NeedsQuantizedCheckpoint"
 SPARSE_CHECKPOINT_REFUSED: Final = "SparseCheckpointRefused"
 QUALITY_LOSS_TOO_HIGH: Final = "QualityLossTooHigh"
 DTYPE_NOT_SUPPORTED: Final = "DtypeNotSupported"
@@ -106,7 +117,6 @@ NO_KV_CACHE: Final = "NoKvCache"
 NO_DRAFT_LAYERS: Final = "NoDraftLayers"
 NEEDS_DRAFT_MODEL: Final = "NeedsDraftModel"
 BATCH_TOO_SMALL: Final = "BatchTooSmall"
-NOT_ON_CPU: Final = "NotOnCpu"
 
 # Planning: why a technique is on or off.
 AS_ASKED: Final = "AsAsked"

@@ -16,7 +16,7 @@ from e2e.cluster.catalogue import PROGRAMS
 from e2e.cluster.host import run
 from stoker.naming import GROUP
 from stoker.reconcile.platform import platform_of
-from stoker.settings import load_settings
+from stoker.settings import AcceleratorSettings, load_settings
 from tests.integration.chart.conftest import CHART, Manifest
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ VARIANTS = {
         "--set-json", 'tolerations=[{"key": "system", "operator": "Exists"}]',
     ),
 }  # fmt: skip
+BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 # The published files of the Gateway API Inference Extension, as `sha256sum` writes them.
 FOREIGN = {
     name: digest
@@ -89,6 +90,41 @@ def test_what_users_may_add_reaches_the_decisions(helm: Helm, tmp_path: Path) ->
     assert platform.allowed_tolerations == ("spot",)
     assert platform.allowed_priority_classes == ("low",)
     assert platform.allowed_runtime_classes == ("nvidia",)
+
+
+def test_prices_and_own_types_reach_the_decisions(helm: Helm, tmp_path: Path) -> None:
+    own = {
+        "nvidia-l4": {"hardware": {"pricePerHour": 0.71}},
+        "my-l4-shared": {"like": "nvidia-l4", "share": 0.5, "resource": "nvidia.com/gpu.shared"},
+    }
+    manifests = helm.render("--set-json", f"accelerators={json.dumps(own)}")
+    config = next(item for item in manifests if item["kind"] == "ConfigMap")
+    file = tmp_path / "config.yaml"
+    file.write_text(config["data"]["config.yaml"])
+    platform = platform_of(load_settings(file), "stoker-system")
+    assert platform.gpus["nvidia-l4"].price_per_hour == 0.71
+    assert platform.gpus["my-l4-shared"].price_per_hour == pytest.approx(0.355)
+    shared = platform.accelerators["my-l4-shared"]
+    assert shared.resource == "nvidia.com/gpu.shared"
+    assert shared.node_selector == {"nvidia.com/gpu.product": "NVIDIA-L4"}
+
+
+def test_the_schema_bounds_hardware_as_the_operator_does() -> None:
+    """Two descriptions of the same fields, one for Helm and one for the operator."""
+    schema = yaml.safe_load((CHART / "values.schema.json").read_text())
+    entry = schema["properties"]["accelerators"]["additionalProperties"]["properties"]
+    theirs = AcceleratorSettings.model_json_schema(by_alias=True)
+    assert set(entry) == set(theirs["properties"])
+    for name, model in (("hardware", "HardwareSettings"), ("tflops", "TflopsSettings")):
+        mine = entry["hardware"] if name == "hardware" else entry["hardware"]["properties"][name]
+        fields = theirs["$defs"][model]["properties"]
+        assert set(mine["properties"]) == set(fields), name
+        for field, known in fields.items():
+            if field == "tflops":
+                continue
+            stated = next(each for each in known["anyOf"] if each.get("type") != "null")
+            for bound in ("type", "enum", "pattern", *BOUNDS):
+                assert mine["properties"][field].get(bound) == stated.get(bound), (field, bound)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -166,6 +202,13 @@ def test_the_schema_knows_every_value_and_nothing_else() -> None:
         ("engines.sglang.image=x", "additional properties 'sglang' not allowed"),
         ("image.digest=sha256:1", "at '/image/digest'"),
         ("watchNamespaces={A}", "at '/watchNamespaces/0'"),
+        ("accelerators.cpu.hardwear.memoryGiB=1", "additional properties 'hardwear' not allowed"),
+        (
+            "accelerators.nvidia-l4.hardware.pricePerHuor=1",
+            "at '/accelerators/nvidia-l4/hardware': additional properties 'pricePerHuor'",
+        ),
+        ("accelerators.nvidia-l4.hardware.memoryGiB=0", "at '/accelerators/nvidia-l4/hardware/mem"),
+        ("accelerators.nvidia-l4.share=2", "at '/accelerators/nvidia-l4/share': maximum: got 2"),
         ("drain.drainSeconds=0", "at '/drain/drainSeconds': minimum: got 0, want 1"),
         ("defaultAccelerator=none", 'defaultAccelerator: "none" is not in accelerators; write one'),
     ],

@@ -24,6 +24,7 @@ NEEDED = [
     ("stoker.dev", "inferenceservices", READ),
     ("stoker.dev", "inferenceservices/status", ("patch",)),
     ("apps", "deployments", WRITE),
+    ("batch", "jobs", WRITE),
     ("", "services", WRITE),
     ("", "configmaps", WRITE),
     ("", "serviceaccounts", WRITE),
@@ -44,7 +45,7 @@ OTHERS = [
     ("", "secrets"), ("", "nodes"), ("", "namespaces"), ("", "pods/exec"), ("", "pods/eviction"),
     ("", "persistentvolumes"), ("", "serviceaccounts/token"), ("", "users"), ("*", "*"),
     (RBAC, "clusterroles"), (RBAC, "clusterrolebindings"), ("apps", "daemonsets"),
-    ("batch", "jobs"),
+    ("batch", "cronjobs"), ("batch", "jobs/status"),
     ("apiextensions.k8s.io", "customresourcedefinitions"), ("coordination.k8s.io", "leases"),
     ("admissionregistration.k8s.io", "validatingadmissionpolicies"),
 ]  # fmt: skip

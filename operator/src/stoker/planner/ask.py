@@ -1,0 +1,82 @@
+"""What a decision starts from, and what it ends with, before it becomes an answer.
+
+`Ask` holds the three things that stay the same while candidates are compared: the wishes, the
+model, the engine. `Decided` is one candidate that fits, with everything known about it: the rules
+in `stoker.planner.techniques` explain it, `stoker.planner.objectives` score it.
+"""
+
+from dataclasses import dataclass
+
+from stoker.catalog.engines import EngineFeatures
+from stoker.catalog.gpus import Gpu
+from stoker.model.sizing import Configuration, Expected, Memory, Request
+from stoker_worker import modelfacts
+from stoker_worker.modelfacts import ModelFacts
+
+# How a checkpoint's own method is called in `optimization.quantization`, by bits of a weight, where
+# the method is a container for several.
+_CONTAINERS = frozenset({"compressed-tensors", "quark", "modelopt", "torchao"})
+# Marlin and others: kernels that formerly had a name of their own.
+_FAMILIES = {"awq_marlin": "awq", "auto_awq": "awq", "gptq_marlin": "gptq", "auto_gptq": "gptq"}
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The wishes, the model, the engine."""
+
+    request: Request
+    facts: ModelFacts
+    features: EngineFeatures
+
+    @property
+    def found(self) -> str:
+        """How the checkpoint stores its weights: none, fp8, int8, int4, awq, gptq, mxfp4, …."""
+        return found_quantization(self.facts)
+
+    @property
+    def keeps_tokens(self) -> bool:
+        """Whether any layer keeps something for each token."""
+        return any(
+            run.kind in {modelfacts.FULL, modelfacts.SLIDING, modelfacts.LATENT}
+            for run in self.facts.layers
+        )
+
+    @property
+    def generates(self) -> bool:
+        """Whether the model writes tokens; an embedder only reads them."""
+        return self.facts.task == "generate"
+
+    @property
+    def needed_context(self) -> int:
+        """Tokens of one request of the workload: the shortest context that is of use."""
+        workload = self.request.workload
+        needed = workload.input_tokens + (workload.output_tokens if self.generates else 0)
+        if self.facts.max_positions > 0:
+            return max(1, min(needed, self.facts.max_positions))
+        return max(1, needed)
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """One configuration that fits, and what it gives."""
+
+    gpu: Gpu
+    configuration: Configuration
+    memory: Memory
+    expected: Expected
+    concurrency: int
+    lossless_fits: bool  # whether the same accelerators hold it without any loss of quality
+
+
+def found_quantization(facts: ModelFacts) -> str:
+    """The name in `optimization.quantization` for what the checkpoint holds; none for 16 bit."""
+    stored = facts.quantization
+    if stored is None:
+        return "none"
+    method = stored.method.lower().replace("_", "-")
+    if method in _CONTAINERS:
+        if stored.bits == 8:
+            return "fp8" if stored.floating else "int8"
+        if stored.bits == 4:
+            return "nvfp4" if stored.floating else "int4"
+    return _FAMILIES.get(stored.method.lower(), stored.method.lower())

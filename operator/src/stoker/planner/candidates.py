@@ -1,0 +1,315 @@
+"""Every way that could do, for one accelerator type: the cut, the weights, the cache, the load.
+
+There are few: cuts times weights times types of the cache. For each, the load and the context
+follow from the memory that is left, so no search is needed, and every way that does not fit says by
+how much.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from stoker.catalog.gpus import Gpu
+from stoker.model.sizing import GIB, Configuration, Expected, Memory, Objective
+from stoker.planner import quality
+from stoker.planner.ask import Ask
+from stoker.planner.estimate import Estimator
+from stoker.planner.techniques import (
+    batching,
+    cache,
+    dtype,
+    execution,
+    parallelism,
+    speculation,
+    weights,
+)
+
+# Where these matter, quantized weights and caches are considered beside the unquantized ones; for
+# the others only when nothing fits without.
+_FREE_WEIGHTS: Final = frozenset({Objective.THROUGHPUT, Objective.COST, Objective.MEMORY})
+_FREE_CACHE: Final = _FREE_WEIGHTS | {Objective.LONG_CONTEXT, Objective.MULTI_TENANT}
+# Requests at once: what the engine takes by itself on a GPU of middle size, then what a large one
+# takes; when memory is short, fewer.
+_USUAL_SEQS: Final = 256
+_MOST_SEQS: Final = 1024
+_FEWER_SEQS: Final = (64, 16, 4, 1)
+_LEAST_SEQS: Final = 4
+# Latency: as many at once as cost a quarter more per token than one alone.
+_PATIENCE: Final = 1.25
+# Of the longest context that fits, when the planner chooses below the model's own limit: the engine
+# does not start when a single request has no room.
+_HEADROOM: Final = 0.9
+# No tenant's request may take more than this share of the cache.
+_TENANT_SHARE: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A way that fits, with what it gives."""
+
+    gpu: Gpu
+    configuration: Configuration
+    memory: Memory
+    expected: Expected  # at the load that it is planned for
+    alone_s: float  # one request from begin to end on an idle engine
+    concurrency: int  # requests of the workload that fit at once
+    loss: float  # of quality, that the planner itself adds
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A way that does not fit, and by how much."""
+
+    gpu: Gpu
+    configuration: Configuration
+    memory: Memory
+    shortage: int  # bytes per accelerator
+    needed: int  # bytes of KV cache per accelerator that it takes at least
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How far a pass may go."""
+
+    lossy: bool  # also what costs quality where the objective would not
+    stages: bool  # over several nodes
+
+
+def enumerate_candidates(
+    ask: Ask, estimator: Estimator, depth: Depth
+) -> Iterator[Candidate | Reject]:
+    """Every way on this accelerator type that the pass may look at."""
+    gpu = estimator.gpu
+    base = _base(ask, gpu)
+    bound = quality.bound_of(ask.request)
+    for cut in parallelism.cuts(ask, gpu, stages=depth.stages):
+        tensor, pipeline, data = cut
+        cut_base = replace(
+            base,
+            tensor=tensor,
+            pipeline=pipeline,
+            data=data,
+            expert_parallel=parallelism.expert(ask, cut),
+        )
+        for quantization, kv_dtype in _precisions(ask, gpu, depth):
+            configuration = replace(cut_base, quantization=quantization, kv_dtype=kv_dtype)
+            loss = added_loss(ask, configuration)
+            if loss <= bound:
+                yield from _loads(ask, estimator, configuration, loss)
+
+
+def added_loss(ask: Ask, configuration: Configuration) -> float:
+    """Quality in percent that the planner's own choices cost; wishes and checkpoints are free."""
+    chosen = configuration
+    if ask.request.quantization is not None:
+        chosen = replace(chosen, quantization=ask.found)
+    if ask.request.kv_dtype is not None or cache.carried(ask) == chosen.kv_dtype:
+        chosen = replace(chosen, kv_dtype="auto")
+    return quality.loss_of(chosen, found=ask.found)
+
+
+def _precisions(ask: Ask, gpu: Gpu, depth: Depth) -> Iterator[tuple[str, str]]:
+    objective = ask.request.objective
+    stored = weights.choices(ask, gpu)
+    cached = cache.dtype_choices(ask, gpu)
+    if not depth.lossy:
+        stored = stored if objective in _FREE_WEIGHTS else stored[:1]
+        cached = cached if objective in _FREE_CACHE else cached[:1]
+    for quantization in stored:
+        for kv_dtype in cached:
+            yield quantization, kv_dtype
+
+
+def _base(ask: Ask, gpu: Gpu) -> Configuration:
+    """Everything that is the same for all ways on this type."""
+    request = ask.request
+    method, tokens, until, model = speculation.choice(ask, gpu)
+    return Configuration(
+        accelerator=gpu.name,
+        dtype=dtype.choice(ask, gpu) or "float16",
+        max_model_len=request.max_model_len or ask.facts.max_positions,
+        block_size=batching.block_size(ask, gpu),
+        gpu_memory_utilization=batching.utilization(ask),
+        prefix_caching=cache.prefix_caching(ask),
+        chunked_prefill=batching.chunked(ask),
+        speculation=method,
+        speculative_tokens=tokens,
+        speculative_until=until,
+        speculative_model=model,
+        compile=execution.compiles(ask),
+        attention_backend=execution.attention(ask),
+        kv_offload_gib=request.kv_offload_gib or 0.0,
+        cpu_offload_gib=request.cpu_offload_gib or 0.0,
+        loader=execution.loader(ask),
+        kv_space_gib=request.kv_space_gib if gpu.shared_memory else None,
+    )
+
+
+def _loads(
+    ask: Ask, estimator: Estimator, configuration: Configuration, loss: float
+) -> Iterator[Candidate | Reject]:
+    """The load for one way to hold the model, or what is missing to hold it."""
+    roomy = _first_fit(ask, estimator, configuration)
+    if isinstance(roomy, Reject):
+        yield roomy
+        return
+    configuration, memory = roomy
+    most = estimator.concurrency(memory, configuration)
+    asked = ask.request.workload.concurrency
+    levels = {asked} if asked else _levels(ask, estimator, configuration, max(1, most))
+    for level in sorted(levels):
+        found = _at(ask, estimator, configuration, level)
+        if found is not None:
+            settled, memory = found
+            fit = estimator.concurrency(memory, settled)
+            at = asked if asked is not None else max(1, min(level, fit))
+            expected = estimator.expected(settled, at)
+            alone = expected if at == 1 else estimator.expected(settled, 1)
+            yield Candidate(
+                estimator.gpu, settled, memory, expected, alone.e2e_s.typical, fit, loss
+            )
+
+
+def _first_fit(
+    ask: Ask, estimator: Estimator, configuration: Configuration
+) -> tuple[Configuration, Memory] | Reject:
+    """The largest steps and batches with which it fits at all; else the nearest miss."""
+    nearest: Reject | None = None
+    for tokens in batching.token_choices(ask, estimator.gpu):
+        for seqs in _first_seqs(ask, configuration):
+            tried = replace(configuration, max_num_seqs=seqs)
+            if tokens < seqs and ask.request.max_num_batched_tokens is None:
+                continue
+            tried = replace(tried, max_num_batched_tokens=batching.tokens_for(tried, tokens))
+            memory = estimator.memory(tried)
+            needed = needed_bytes(ask, estimator, tried)
+            missing = needed - memory.kv_budget
+            if missing <= 0 and memory.kv_budget > 0:
+                return tried, memory
+            if nearest is None or missing < nearest.shortage:
+                nearest = Reject(estimator.gpu, tried, memory, max(1, missing), needed)
+            if memory.weights + memory.non_torch + memory.draft > memory.usable + GIB:
+                return nearest  # no batch is small enough
+    if nearest is None:
+        raise ValueError("no number of requests or tokens to try")
+    return nearest
+
+
+def needed_bytes(ask: Ask, estimator: Estimator, configuration: Configuration) -> int:
+    """KV cache per accelerator that is needed: one longest request, and those asked for at once."""
+    workload = ask.request.workload
+    length = ask.request.max_model_len or ask.needed_context
+    one = estimator.request_bytes(configuration, length)
+    at_once = math.ceil((workload.concurrency or 1) / configuration.data)
+    return max(one, at_once * estimator.request_bytes(configuration, ask.needed_context))
+
+
+def _first_seqs(ask: Ask, configuration: Configuration) -> tuple[int, ...]:
+    if ask.request.max_num_seqs is not None:
+        return (ask.request.max_num_seqs,)
+    asked = ask.request.workload.concurrency
+    if asked is not None:
+        return (_power_above(math.ceil(asked / configuration.data)),)
+    return (_USUAL_SEQS, *_FEWER_SEQS)
+
+
+def _levels(ask: Ask, estimator: Estimator, configuration: Configuration, most: int) -> set[int]:
+    """Requests at once to plan for: what the objective wants, and the most that keep targets."""
+    request = ask.request
+    if request.max_num_seqs is None and most >= _USUAL_SEQS * configuration.data:
+        most = _more(ask, estimator, configuration, most)
+    powers = [level for level in (2**n for n in range(11)) if level <= most] or [1]
+    if powers[-1] != most:
+        powers.append(most)
+    if request.objective not in {Objective.LATENCY, Objective.BALANCED} and (
+        request.targets.itl_s is None
+    ):
+        return {most}
+    pace = estimator.pace(configuration)
+    context = estimator.workload.input_tokens + estimator.workload.output_tokens / 2
+    times = {level: pace.decode_s(level / configuration.data, context) for level in powers}
+    if request.objective is Objective.LATENCY:
+        wanted = max(level for level in powers if times[level] <= _PATIENCE * times[powers[0]])
+    elif request.objective is Objective.BALANCED:
+        wanted = min(powers, key=lambda level: times[level] ** 2 / level)
+    else:
+        wanted = most
+    levels = {wanted}
+    if request.targets != type(request.targets)():
+        bound = request.targets.itl_s
+        kept = [level for level in powers if bound is None or times[level] <= bound]
+        levels.update(kept[-2:])
+    return levels
+
+
+def _more(ask: Ask, estimator: Estimator, configuration: Configuration, most: int) -> int:
+    """Beyond the usual number at once, where the sampler's memory for them is there."""
+    seqs = min(_MOST_SEQS, configuration.max_num_batched_tokens)
+    wide = replace(configuration, max_num_seqs=seqs)
+    memory = estimator.memory(wide)
+    if memory.kv_budget < needed_bytes(ask, estimator, wide):
+        return most
+    return max(most, estimator.concurrency(memory, wide))
+
+
+def _at(
+    ask: Ask, estimator: Estimator, configuration: Configuration, level: int
+) -> tuple[Configuration, Memory] | None:
+    """The way at this load: batch, context, and on a processor the size of the cache."""
+    seqs = ask.request.max_num_seqs
+    if seqs is None:
+        seqs = max(_LEAST_SEQS, _power_above(math.ceil(level / configuration.data)))
+        seqs = min(seqs, max(configuration.max_num_seqs, configuration.max_num_batched_tokens))
+    configuration = replace(configuration, max_num_seqs=seqs)
+    memory = estimator.memory(configuration)
+    length = _length(ask, estimator, configuration, memory)
+    settled = replace(configuration, max_model_len=length)
+    if not settled.chunked_prefill:
+        step = batching.tokens_for(settled, batching.token_choices(ask, estimator.gpu)[-1])
+        settled = replace(settled, max_num_batched_tokens=max(step, seqs))
+    if estimator.gpu.shared_memory and settled.kv_space_gib is None:
+        settled = replace(settled, kv_space_gib=_kv_space(ask, estimator, settled, memory))
+    if settled != configuration:
+        memory = estimator.memory(settled)
+    needed = max(needed_bytes(ask, estimator, settled), estimator.request_bytes(settled, length))
+    return (settled, memory) if memory.kv_budget >= max(1, needed) else None
+
+
+def _length(ask: Ask, estimator: Estimator, configuration: Configuration, memory: Memory) -> int:
+    """Tokens of the longest request: as asked, or the model's own limit where there is room."""
+    request = ask.request
+    if request.max_model_len is not None:
+        return request.max_model_len
+    limit, needed = ask.facts.max_positions, ask.needed_context
+    longest = min(limit, estimator.longest(memory, configuration))
+    if request.objective is Objective.MULTI_TENANT and ask.keeps_tokens:
+        longest = min(longest, max(needed, memory.kv_tokens // _TENANT_SHARE))
+    if longest >= limit:
+        return limit
+    return max(needed, _rounded(int(longest * _HEADROOM)))
+
+
+def _rounded(length: int) -> int:
+    step = 1024 if length >= 8192 else 128 if length >= 512 else 1
+    return max(1, length // step * step)
+
+
+def _kv_space(
+    ask: Ask, estimator: Estimator, configuration: Configuration, memory: Memory
+) -> float:
+    """GiB of a processor's memory for the cache: what the load needs, in whole GiB if there are.
+
+    A processor's memory is not the engine's alone, so that what no request would use stays free.
+    """
+    each = estimator.request_bytes(configuration, ask.needed_context)
+    longest = estimator.request_bytes(configuration, configuration.max_model_len)
+    wanted = max(longest, each * configuration.max_num_seqs, 1) / GIB
+    most = memory.kv_budget / GIB
+    if most >= 1:
+        return float(min(math.ceil(wanted), math.floor(most)))
+    return max(0.0, math.floor(most * 1024) / 1024)
+
+
+def _power_above(number: int) -> int:
+    return 1 << max(0, number - 1).bit_length()

@@ -1,0 +1,129 @@
+"""The decision: what was asked, what the model is, what there is; one explained plan out.
+
+Ways are enumerated per accelerator type (`candidates`), in passes that spend quality and nodes only
+when nothing fits without (`search`). Those that fit and keep the targets are ranked (`objectives`);
+the best one is explained (`techniques`) and written down as flags (`flags`), the others become
+alternatives. Where there is none, `remedies` plans the ways out.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from stoker.catalog.engines import EngineFeatures
+from stoker.catalog.gpus import Gpu
+from stoker.model import reasons
+from stoker.model.inventory import Inventory
+from stoker.model.plan import Verdict
+from stoker.model.sizing import GIB, Infeasible, Planned, Request
+from stoker.planner import alternatives, checks, flags, objectives, remedies, techniques, words
+from stoker.planner.ask import Decided
+from stoker.planner.candidates import Candidate
+from stoker.planner.estimate import Calibrate
+from stoker.planner.search import Outcome, Problem, search
+from stoker_worker.modelfacts import ModelFacts
+
+# Where neither the model nor the user says how long a request may be.
+_UNKNOWN_LENGTH: Final = 4096
+
+
+def plan(
+    request: Request,
+    facts: ModelFacts,
+    gpus: Mapping[str, Gpu],
+    features: EngineFeatures,
+    *,
+    inventory: Inventory | None = None,
+    calibrate: Calibrate | None = None,
+) -> Planned | Infeasible:
+    """One replica of this model for this request, or why there is none and what would help.
+
+    Pure and deterministic. `gpus` is the catalogue; `inventory` only orders it; `calibrate` gives
+    the measurements to compute with (default: those that come with the planner).
+    """
+    problem = Problem(request, _complete(request, facts), gpus, features, inventory, calibrate)
+    refused = checks.refuse(request, problem.facts, gpus)
+    if refused is not None:
+        ways = remedies.without_wish(problem, refused)
+        return Infeasible(refused, remedies=ways)
+    outcome = search(problem)
+    if outcome.chosen:
+        return _planned(problem, outcome)
+    return _infeasible(problem, outcome)
+
+
+def _planned(problem: Problem, outcome: Outcome) -> Planned:
+    best = outcome.chosen[0]
+    decided = Decided(
+        gpu=best.gpu,
+        configuration=best.configuration,
+        memory=best.memory,
+        expected=best.expected,
+        concurrency=best.concurrency,
+        lossless_fits=outcome.depth is not None and not outcome.depth.lossy,
+    )
+    configuration = best.configuration
+    message = (
+        f"{configuration.accelerators} x {best.gpu.name}: {configuration.max_model_len:,} tokens "
+        f"of context, {words.count(best.concurrency, 'request')} at once"
+    )
+    return Planned(
+        configuration=configuration,
+        memory=best.memory,
+        expected=best.expected,
+        concurrency=best.concurrency,
+        techniques=techniques.explained(problem.ask, decided),
+        alternatives=alternatives.others(problem, outcome.chosen),
+        args=flags.args_of(configuration, problem.facts, best.gpu, problem.features),
+        env=flags.env_of(configuration),
+        verdict=Verdict(reasons.PLANNED, message),
+    )
+
+
+def _infeasible(problem: Problem, outcome: Outcome) -> Infeasible:
+    if outcome.slow:
+        return _too_slow(problem, outcome.slow)
+    if not outcome.rejects:
+        refused = next(iter(outcome.refusals.values()))
+        others = len(outcome.refusals) - 1
+        more = f" ({words.count(others, 'other type')} refused as well)" if others else ""
+        verdict = Verdict(refused.reason, f"{refused.message}{more}")
+        return Infeasible(verdict, remedies=remedies.without_wish(problem, refused))
+    nearest = min(outcome.rejects, key=lambda each: (each.shortage, each.gpu.name))
+    configuration, memory = nearest.configuration, nearest.memory
+    shortage = math.ceil(nearest.shortage / GIB * 10) / 10
+    length = problem.request.max_model_len or problem.ask.needed_context
+    taken = memory.activations + memory.non_torch + memory.graphs + memory.adapters + memory.draft
+    verdict = Verdict(
+        reasons.DOES_NOT_FIT,
+        f"{shortage:.1f} GiB are missing per accelerator on {configuration.accelerators} x "
+        f"{nearest.gpu.name}: of {words.gib(memory.usable)} usable, weights take "
+        f"{words.gib(memory.weights)}, the engine {words.gib(taken + memory.reserve)}, and "
+        f"{words.gib(nearest.needed)} are needed for requests of {length:,} tokens",
+    )
+    return Infeasible(verdict, shortage, remedies.ways_out(problem, nearest))
+
+
+def _too_slow(problem: Problem, slow: Sequence[Candidate]) -> Infeasible:
+    targets = problem.request.targets
+
+    def off(each: Candidate) -> float:
+        return objectives.distance(objectives.missed(targets, each))
+
+    nearest = min(objectives.rank(problem.request.objective, slow), key=off)
+    misses = objectives.describe(objectives.missed(targets, nearest))
+    verdict = Verdict(
+        reasons.TARGET_NOT_REACHABLE,
+        f"optimization.targets: the nearest is {misses}, on {nearest.configuration.accelerators} x "
+        f"{nearest.gpu.name} with {words.count(nearest.expected.concurrency, 'request')} at once",
+    )
+    return Infeasible(verdict, 0.0, remedies.without_targets(problem, nearest))
+
+
+def _complete(request: Request, facts: ModelFacts) -> ModelFacts:
+    """Facts with a length, where the model's files tell none."""
+    if facts.max_positions > 0:
+        return facts
+    needed = request.workload.input_tokens + request.workload.output_tokens
+    return replace(facts, max_positions=max(request.max_model_len or 0, needed, _UNKNOWN_LENGTH))

@@ -1,0 +1,122 @@
+"""One configuration's memory and times, with what the two models leave to their caller.
+
+Weights in processor memory are read over the bus in every step, and speculation stops at the load
+at which the plan stops it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from stoker.catalog.engines import EngineFeatures
+from stoker.catalog.gpus import Gpu
+from stoker.model.sizing import GIB, Configuration, Expected, Memory, Range, Workload
+from stoker.planner.ask import Ask
+from stoker.planner.calibration import Calibration, calibration_of
+from stoker.planner.memory import concurrency_of, longest_context, memory_of, request_bytes
+from stoker.planner.techniques import speculation
+from stoker.planner.time import Pace, expected_of, pace_of
+from stoker_worker.modelfacts import ModelFacts
+
+# PCIe 4.0 with 16 lanes, as copies reach it; bytes per second.
+HOST_LINK: Final = 25e9
+
+Calibrate = Callable[[Gpu, ModelFacts, str], Calibration]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimator:
+    """The two models for one accelerator type."""
+
+    facts: ModelFacts
+    gpu: Gpu
+    workload: Workload
+    calibration: Calibration
+    features: EngineFeatures
+
+    def memory(self, configuration: Configuration) -> Memory:
+        """Memory of the fullest accelerator, with the cache as the engine really stores it."""
+        return memory_of(self.facts, self.gpu, self._stored(configuration), self.calibration)
+
+    def concurrency(self, memory: Memory, configuration: Configuration) -> int:
+        """Requests of the workload that fit at once on the replica."""
+        stored = self._stored(configuration)
+        return concurrency_of(memory, self.facts, stored, self.workload)
+
+    def longest(self, memory: Memory, configuration: Configuration) -> int:
+        """The longest request that fits, in tokens."""
+        return longest_context(memory, self.facts, self._stored(configuration))
+
+    def request_bytes(self, configuration: Configuration, tokens: int) -> int:
+        """KV cache of one request of this length, per accelerator."""
+        return request_bytes(self.facts, self._stored(configuration), tokens)
+
+    def pace(self, configuration: Configuration) -> Pace:
+        """Coefficients of a step."""
+        return pace_of(self.facts, self.gpu, configuration, self.calibration)
+
+    def price(self, configuration: Configuration) -> float | None:
+        """US dollars per hour of one replica; None where the catalogue knows none."""
+        each = self.gpu.price_per_hour
+        return None if each is None else each * configuration.accelerators
+
+    def expected(self, configuration: Configuration, concurrency: int) -> Expected:
+        """Times with so many requests at once on the replica."""
+        until = configuration.speculative_until
+        stopped = 0 < until < concurrency and configuration.speculation != "none"
+        timed = replace(configuration, speculation="none") if stopped else configuration
+        found = expected_of(
+            self.facts,
+            self.gpu,
+            timed,
+            self.workload,
+            concurrency,
+            self.calibration,
+            self.price(configuration),
+        )
+        added = configuration.cpu_offload_gib * GIB / HOST_LINK
+        if stopped:
+            added += found.itl_s.typical * (speculation.SWITCHED_OFF - 1)
+        return _later(found, added, self.workload) if added else found
+
+    def _stored(self, configuration: Configuration) -> Configuration:
+        """The type that the engine keeps: some accept 4 bits and store 8, without scales."""
+        if configuration.kv_dtype == "auto":
+            return configuration
+        kept = self.features.kv_dtype(configuration.kv_dtype, self.gpu)
+        if kept.bits == 8 and not kept.scale_bytes:
+            return replace(configuration, kv_dtype="fp8")
+        return configuration
+
+
+def estimator_of(
+    ask: Ask, gpu: Gpu, workload: Workload, engine_version: str, calibrate: Calibrate | None = None
+) -> Estimator:
+    """Estimator with the calibration that is nearest."""
+    calibration = (calibrate or calibration_of)(gpu, ask.facts, engine_version)
+    return Estimator(ask.facts, gpu, workload, calibration, ask.features)
+
+
+def _later(found: Expected, step_s: float, workload: Workload) -> Expected:
+    """The same with `step_s` more in every step."""
+    steps = max(1, workload.output_tokens)
+    before = found.e2e_s.typical
+    after = before + step_s * steps
+    slower = after / before if before > 0 else 1.0
+    cost = found.cost_per_million_tokens
+    return replace(
+        found,
+        ttft_s=_plus(found.ttft_s, step_s),
+        itl_s=_plus(found.itl_s, step_s),
+        e2e_s=_plus(found.e2e_s, step_s * steps),
+        output_tokens_per_s=_times(found.output_tokens_per_s, 1 / slower),
+        cost_per_million_tokens=None if cost is None else _times(cost, slower),
+    )
+
+
+def _plus(range_: Range, added: float) -> Range:
+    return Range(range_.low + added, range_.typical + added, range_.high + added)
+
+
+def _times(range_: Range, factor: float) -> Range:
+    return Range(range_.low * factor, range_.typical * factor, range_.high * factor)

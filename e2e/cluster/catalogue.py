@@ -143,6 +143,12 @@ PROGRAMS = {
             "sigs.k8s.io/gateway-api-inference-extension/cmd/epp",
             "sigs.k8s.io/gateway-api-inference-extension",
         ),
+        Program(
+            "lws",
+            "lws",
+            "sigs.k8s.io/lws/cmd",
+            "sigs.k8s.io/lws",
+        ),
         _kubernetes("kube-apiserver-newest", "kubernetes-newest", "kube-apiserver"),
         _kubernetes("kube-apiserver-oldest", "kubernetes-oldest", "kube-apiserver"),
     )

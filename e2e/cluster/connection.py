@@ -53,10 +53,14 @@ class Cluster:
         return self._run("kubectl", arguments, stdin=stdin, check=check, timeout=timeout)
 
     def helm(
-        self, *arguments: str | Path, check: bool = True, timeout: float | None = None
+        self,
+        *arguments: str | Path,
+        stdin: str | None = None,
+        check: bool = True,
+        timeout: float | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run helm against this cluster."""
-        return self._run("helm", arguments, stdin=None, check=check, timeout=timeout)
+        return self._run("helm", arguments, stdin=stdin, check=check, timeout=timeout)
 
     def _run(
         self,

@@ -49,6 +49,8 @@ class Recipe:
     """A target of the project's own Dockerfile, whose context is the repository."""
     sources: tuple[Path, ...] = ()
     """Files and folders that the content hash covers beside the Containerfile."""
+    on_demand: bool = False
+    """Made only for who asks for it by name."""
 
 
 _PROJECT = tuple(
@@ -68,6 +70,7 @@ RECIPES = {
         Recipe("pause", _file("pause"), sources=(_IMAGES / "pause" / "main.go",)),
         Recipe("coredns", _file("coredns"), program="coredns"),
         Recipe("epp", _file("epp"), program="epp"),
+        Recipe("lws", _file("lws"), program="lws", on_demand=True),
         Recipe("envoy", _file("envoy"), on_base=True, program="envoy"),
         Recipe("engine-base", _file("engine-base"), on_base=True),
         Recipe("worker", _DOCKERFILE, on_base=True, target="worker", sources=(_WORKER,)),
@@ -84,8 +87,11 @@ RECIPES = {
 PUBLIC = {
     "envoy": "docker.io/envoyproxy/envoy:v1.39.3",
     "epp": "registry.k8s.io/gateway-api-inference-extension/epp:v1.5.0",
+    "lws": "registry.k8s.io/lws/lws:v0.8.0",
 }
 OURS = ("operator", "worker", "engine-base")
+USUAL = tuple(name for name, recipe in RECIPES.items() if not recipe.on_demand)
+USUAL_ELSEWHERE = tuple(name for name in (*OURS, *PUBLIC) if not RECIPES[name].on_demand)
 
 
 def content_hash(recipe: Recipe) -> str:
@@ -126,8 +132,8 @@ def ensure_images(names: Sequence[str] | None = None, mode: str = "local") -> di
         if not _registry_answers():
             raise ClusterError(f"The registry {REGISTRY} does not answer: run `make up` first.")
         host.check_system()
-        return ensure(names or tuple(RECIPES))
-    return _ensure_elsewhere(names or (*OURS, *PUBLIC))
+        return ensure(names or USUAL)
+    return _ensure_elsewhere(names or USUAL_ELSEWHERE)
 
 
 def _ensure_elsewhere(names: Sequence[str]) -> dict[str, str]:

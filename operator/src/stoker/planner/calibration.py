@@ -48,11 +48,14 @@ class Calibration:
 
     mfu: float = 0.60  # share of peak that large matrix products reach
     mbu_weights: float = 0.85  # share of bandwidth when weights are read
+    mbu_batch: float = 0.75  # the same for a batch of `BATCH` and more: thin matrix products
     mbu_kv: float = 0.85  # share of bandwidth when attention reads the KV cache
     step_s: float = 0.0008  # per engine step: scheduling, launch, sampling
     layer_s: float = 0.000015  # per layer and step: small kernels
     sequence_s: float = 0.00001  # per sequence and step: bookkeeping, sampling
     host_layer_s: float = 0.0  # per layer, what a step takes at least: launches by the host
+    expert_reach: float = 1.0  # experts that a large batch of text meets, over all of them
+    expert_layer_s: float = 0.00006  # per layer with experts and step: routing, more kernels
     allreduce_s: float = 0.000015  # per all-reduce, on NVLink
     link_share: float = 0.7  # of the link's bandwidth
     loaded: float = 1.01  # loaded weights over bytes in the files
@@ -66,7 +69,18 @@ class Calibration:
     residual: Residual = Residual()
 
 
-_PARAMETERS: Final = ("mfu", "mbu_weights", "mbu_kv", "sequence_s", "host_layer_s", "allreduce_s")
+BATCH: Final = 48  # tokens of a step from which on weights are read at `mbu_batch`
+_PARAMETERS: Final = (
+    "mfu",
+    "mbu_weights",
+    "mbu_batch",
+    "mbu_kv",
+    "sequence_s",
+    "host_layer_s",
+    "expert_reach",
+    "expert_layer_s",
+    "allreduce_s",
+)
 _GIB: Final = 2**30
 # How wide a range is when the nearest entry is this far away (see `_distances`).
 _SPREADS: Final = (0.12, 0.15, 0.2, 0.25, 0.35)
@@ -135,6 +149,8 @@ def calibration_of(
     sources: dict[str, None] = {}
     farthest = 0
     for name in _PARAMETERS:
+        if name.startswith("expert_") and not facts.experts:
+            continue
         for distance, near in enumerate(_distances(gpu, facts, version)):
             found = [entry for entry in known if name in entry.values and near(entry)]
             if found:

@@ -6,7 +6,9 @@ reads of the KV cache, its attention over prompts, its messages between ranks, a
 step, layer and sequence. `Pace` holds these terms for one configuration; a step, a prompt, a whole
 request and a simulated day all follow from it.
 
-Mixture of experts: a batch of b tokens, each meeting k of E experts, reads E·(1-(1-k/E)^b) of them.
+Mixture of experts: a batch of b tokens, each meeting k of E experts, reads E·(1-(1-k/E)^b) of
+them, where E counts the experts that text meets at all: measured runs read fewer than all even in
+large batches. Thin matrix products read weights the slower the more rows they have, up to some 48.
 Pipeline: a token passes all stages, so they shorten no step; the batch is divided among as many
 steps in flight. Weight-only quantization computes in 16 bits, so that its gain fades with batch.
 Speculation: k drafts are verified like k+1 tokens per sequence, and yield
@@ -20,7 +22,7 @@ from typing import Final
 from stoker.catalog.gpus import Gpu
 from stoker.model.sizing import Configuration, Expected, Range, Workload
 from stoker.planner import memory
-from stoker.planner.calibration import Calibration
+from stoker.planner.calibration import BATCH, Calibration
 from stoker_worker import modelfacts
 from stoker_worker.modelfacts import ModelFacts
 
@@ -52,8 +54,9 @@ class Pace:
     """One data parallel rank of a replica as coefficients; times in seconds, of one accelerator."""
 
     dense_s: float  # reading every weight that each step needs
-    experts_s: float  # reading all routed experts of this accelerator
-    expert_share: float  # experts that one token meets, over all; 0 for a dense model
+    batch_s: float  # what reading them takes longer in a batch of BATCH tokens and more
+    experts_s: float  # reading all routed experts that text meets, on this accelerator
+    expert_share: float  # experts that one token meets, over those; 0 for a dense model
     token_s: float  # matrix products of one token
     head_s: float  # the output head for one sequence
     attention: tuple[Attention, ...]
@@ -91,7 +94,8 @@ class Pace:
         heads = decodes if sampled is None else sampled
         compute = tokens * self.token_s + heads * self.head_s
         seen = 1 - (1 - self.expert_share) ** (tokens * self.ranks)
-        read = self.dense_s + self.experts_s * seen
+        thin = min(1.0, max(0.0, tokens - 1) / (BATCH - 1))
+        read = self.dense_s + self.batch_s * thin + self.experts_s * seen
         linear = _slower(compute, read)
         keys = 0.0
         for run in self.attention:
@@ -153,16 +157,22 @@ def pace_of(
     message = 2 * (tensor - 1) / tensor * facts.hidden * width / link
     parallel = 2 * layers if tensor > 1 else 0
     draft = memory.draft_of(facts, configuration)
+    read = (dense + head) / tensor
+    slower = max(0.0, 1 / calibration.mbu_batch - 1 / calibration.mbu_weights)
+    share = facts.experts_active / facts.experts if facts.experts else 0.0
+    reach = max(calibration.expert_reach, share) if share else 1.0
+    per_layer = calibration.layer_s + (calibration.expert_layer_s if share else 0.0)
     return Pace(
-        dense_s=(dense + head) / tensor / bandwidth,
-        experts_s=experts / (tensor * configuration.data) / bandwidth,
-        expert_share=facts.experts_active / facts.experts if facts.experts else 0.0,
+        dense_s=read / bandwidth,
+        batch_s=read / gpu.bandwidth * slower,
+        experts_s=experts * reach / (tensor * configuration.data) / bandwidth,
+        expert_share=share / reach,
         token_s=2 * linear_parameters / tensor / linear_rate,
         head_s=2 * head_parameters / tensor / rate,
         attention=_attention(facts, configuration),
         kv_bandwidth=gpu.bandwidth * calibration.mbu_kv,
         attention_flops=rate,
-        fixed_s=calibration.step_s + layers * calibration.layer_s + (stages - 1) * _HOP_S,
+        fixed_s=calibration.step_s + layers * per_layer + (stages - 1) * _HOP_S,
         host_s=layers * max(calibration.host_layer_s, 0.0 if configuration.compile else _EAGER_S),
         sequence_s=calibration.sequence_s,
         message_s=parallel * latency,

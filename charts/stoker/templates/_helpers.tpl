@@ -62,6 +62,11 @@ is needed. No Secret is ever read, no rule has a wildcard.
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, patch, delete]
+{{- if .Values.leaderWorkerSet.enabled }}
+- apiGroups: [leaderworkerset.x-k8s.io]
+  resources: [leaderworkersets]
+  verbs: [get, list, watch, create, patch, delete]
+{{- end }}
 - apiGroups: [""]
   resources: [services, configmaps, serviceaccounts]
   verbs: [get, list, watch, create, patch, delete]
@@ -108,6 +113,8 @@ allowed:
   {{- toYaml .Values.allowed | nindent 2 }}
 drain:
   {{- toYaml .Values.drain | nindent 2 }}
+leaderWorkerSet:
+  {{- toYaml .Values.leaderWorkerSet | nindent 2 }}
 watchNamespaces: {{ toJson .Values.watchNamespaces }}
 logLevel: {{ .Values.logLevel | quote }}
 lease:

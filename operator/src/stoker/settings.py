@@ -154,6 +154,12 @@ class Drain(_Section):
     drain_seconds: float = Field(120.0, ge=1, le=3600, description="seconds, 1 to 3600")
 
 
+class LeaderWorkerSetSettings(_Section):
+    """Replicas that span pods."""
+
+    enabled: bool = Field(False, description="whether the cluster has the controller: true, false")
+
+
 class LeaseSettings(_Section):
     """Who leads, and how fast a dead leader is replaced."""
 
@@ -181,6 +187,9 @@ class Settings(_Section):
     image_pull_secrets: tuple[str, ...] = Field((), description="names of pull secrets")
     allowed: Allowed = Field(Allowed.model_validate({}), description="what users may add")
     drain: Drain = Field(Drain.model_validate({}), description="{settleSeconds, drainSeconds}")
+    leader_worker_set: LeaderWorkerSetSettings = Field(
+        LeaderWorkerSetSettings.model_validate({}), description="{enabled}"
+    )
     watch_namespaces: tuple[str, ...] = Field((), description="namespaces; empty: all of them")
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error"

@@ -32,6 +32,7 @@ VARIANTS = {
         "--set", "image.digest=sha256:" + "0" * 64, "--set", "serviceMonitor.enabled=true",
         "--set", "priorityClassName=system-cluster-critical", "--set", "imagePullSecrets={pull}",
         "--set", "nodeSelector.pool=system", "--set", "podLabels.team=ml",
+        "--set", "leaderWorkerSet.enabled=true",
         "--set-json", 'tolerations=[{"key": "system", "operator": "Exists"}]',
     ),
 }  # fmt: skip

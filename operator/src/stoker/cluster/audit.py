@@ -34,12 +34,13 @@ class Audit:
     store: Store
     wake: Callable[[Key], None]
     namespaces: Sequence[str] = ()  # empty: the whole cluster
+    kinds: Sequence[Kind] = WATCHED
     _suspects: dict[_Place, str | None] = field(default_factory=dict)
 
     async def missing_kinds(self) -> list[str]:
         """Kinds that the API server does not serve yet."""
         absent = []
-        for kind in WATCHED:
+        for kind in self.kinds:
             try:
                 await self.client.get(self._paths(kind)[0], {"limit": "1"}, accept=METADATA_LIST)
             except NotFound:
@@ -48,7 +49,7 @@ class Audit:
 
     async def complete(self) -> bool:
         """Whether the store knows everything that exists now."""
-        for kind in WATCHED:
+        for kind in self.kinds:
             listed = await self._list(kind)
             known = self.store.versions(kind.name)
             if any(known.get(place, ("", ""))[0] != uid for place, (uid, _) in listed.items()):
@@ -58,7 +59,7 @@ class Audit:
     async def compare(self) -> list[str]:
         """Forget what is gone; answer which objects the watches have missed twice in a row."""
         suspects: dict[_Place, str | None] = {}
-        for kind in WATCHED:
+        for kind in self.kinds:
             before = self.store.versions(kind.name)
             listed = await self._list(kind)
             for (namespace, name), (uid, _) in before.items():

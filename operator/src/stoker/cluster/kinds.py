@@ -51,8 +51,17 @@ CHILDREN: Final = (
     POOL,
 )
 WATCHED: Final = (SERVICE, POD, *CHILDREN)
+# Not every cluster serves it, so it is watched only where the administrator says that it does.
+LEADER_WORKER_SET: Final = Kind(
+    "LeaderWorkerSet", "leaderworkerset.x-k8s.io", "v1", "leaderworkersets"
+)
 
-_BY_NAME: Final = {kind.name: kind for kind in CHILDREN}
+_BY_NAME: Final = {kind.name: kind for kind in (*CHILDREN, LEADER_WORKER_SET)}
+
+
+def watched(*, groups: bool) -> tuple[Kind, ...]:
+    """What is watched here; with groups of pods, LeaderWorkerSets too."""
+    return (*WATCHED, LEADER_WORKER_SET) if groups else WATCHED
 
 
 def child(name: str) -> Kind:

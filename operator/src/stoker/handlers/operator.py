@@ -25,6 +25,7 @@ from stoker.cluster.apply import Applier
 from stoker.cluster.audit import Audit
 from stoker.cluster.client import Client, connect
 from stoker.cluster.events import EventPoster
+from stoker.cluster.kinds import watched
 from stoker.cluster.lease import Leadership
 from stoker.cluster.observe import Observer
 from stoker.cluster.status import StatusWriter
@@ -78,9 +79,14 @@ class Operator:
         self._queue: KeyedQueue[Key] = KeyedQueue(self._clock, _CONCURRENT_PASSES)
         self._store = Store()
         self._feed = Feed(self._store, self._queue.add)
-        self._registry = register(self._feed, client)
+        kinds = watched(groups=settings.leader_worker_set.enabled)
+        self._registry = register(self._feed, client, kinds)
         self._audit = Audit(
-            self._client, self._store, self._queue.add, namespaces=settings.watch_namespaces
+            self._client,
+            self._store,
+            self._queue.add,
+            namespaces=settings.watch_namespaces,
+            kinds=kinds,
         )
         claims = {m.claim for engine in settings.engines.values() for m in engine.mounts}
         observer = Observer(self._client, self._store, self._clock, claims)

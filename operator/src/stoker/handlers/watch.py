@@ -18,7 +18,7 @@ from kopf._core.engines.peering import Identity
 
 from stoker.cluster.audit import label_selector
 from stoker.cluster.client import Client
-from stoker.cluster.kinds import SERVICE, WATCHED, Kind
+from stoker.cluster.kinds import SERVICE, Kind, watched
 from stoker.cluster.store import Feed
 
 # The service account's token is renewed by the kubelet; read it again long before it ends.
@@ -43,7 +43,7 @@ def settings_of_kopf() -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 5
     settings.watching.inactivity_timeout = 70
     settings.persistence.finalizer = "stoker.dev/unused"
-    for kind in WATCHED:
+    for kind in watched(groups=True):
         if kind is not SERVICE:
             selector = kopf_selector(kind)
             settings.watching.label_selectors[selector] = label_selector()
@@ -55,15 +55,15 @@ def kopf_selector(kind: Kind) -> tuple[str, str, str]:
     return (kind.group, kind.version, kind.plural)
 
 
-def register(feed: Feed, client: Client) -> kopf.OperatorRegistry:
-    """Handlers for every kind, in a registry of their own."""
+def register(feed: Feed, client: Client, kinds: Sequence[Kind]) -> kopf.OperatorRegistry:
+    """Handlers for these kinds, in a registry of their own."""
     registry = kopf.OperatorRegistry()
 
     async def login(**_: object) -> kopf.ConnectionInfo:
         return await connection_of(client)
 
     kopf.on.login(id="stoker", registry=registry)(login)
-    for kind in WATCHED:
+    for kind in kinds:
         _register_kind(registry, feed, kind)
     return registry
 

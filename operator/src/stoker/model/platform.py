@@ -64,5 +64,7 @@ class Platform:
     allowed_runtime_classes: tuple[str, ...] = ()
     # host:port of the operator that frontends tell of a request after a quiet time.
     notify: str | None = None
+    # Whether a replica may span pods, as a LeaderWorkerSet.
+    groups: bool = False
     settle_s: float = 3.0
     drain_s: float = 120.0

@@ -1,8 +1,11 @@
 """The administrator's numbers on top of the built-in ones."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from stoker.catalog.gpus import Gpu
 from stoker.catalog.hardware import CatalogError
@@ -12,6 +15,7 @@ from stoker.settings import AcceleratorSettings
 
 GPUS = builtin_gpus()
 GIB = 2**30
+DOCUMENT = Path(__file__).parents[3] / "docs" / "catalogue.md"
 NEW = {
     "memoryGiB": 32,
     "bandwidthGBs": 1792,
@@ -163,3 +167,24 @@ def test_a_slip_names_entry_and_remedy(entries: dict[str, Any], words: list[str]
         resolved(**entries)
     for word in words:
         assert word in str(caught.value)
+
+
+def documented() -> list[dict[str, Any]]:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    return [yaml.safe_load(block)["accelerators"] for block in blocks]
+
+
+def test_the_document_shows_what_works() -> None:
+    shown = documented()
+    assert len(shown) == 5
+    for example in shown:
+        (name,) = example
+        entries = {name: AcceleratorSettings.model_validate(example[name])}
+        gpu = gpus_of(entries)[name]
+        assert gpu.name == name
+        # All but the price name nodes, or take them from what they are like.
+        assert bool(marked(name, entries).node_selector) == (name != "nvidia-l4")
+    own = gpus_of({n: AcceleratorSettings.model_validate(e) for s in shown for n, e in s.items()})
+    assert own["nvidia-l4-shared"].price_per_hour == pytest.approx(0.71 / 4)
+    assert own["nvidia-rtx-5090"].compute_capability == (12, 0)

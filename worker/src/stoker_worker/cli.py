@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -61,7 +60,7 @@ def _install(folder: Path) -> int:
 def _facts(folder: Path, *, allow_pickle: bool) -> int:
     # Only here: `serve` needs none of it.
     from stoker_worker.inspect import InspectError, inspect_model  # noqa: PLC0415
-    from stoker_worker.modelfacts import to_dict  # noqa: PLC0415
+    from stoker_worker.modelfacts import to_message  # noqa: PLC0415
 
     log = os.environ.get(ENV_TERMINATION_LOG, TERMINATION_LOG)
     try:
@@ -70,7 +69,7 @@ def _facts(folder: Path, *, allow_pickle: bool) -> int:
         termination = Termination(error.reason, error.message)
         print(termination.to_json())
         return _fail(log, termination)
-    answer = json.dumps({"facts": to_dict(facts)}, separators=(",", ":"))
+    answer = to_message(facts)
     print(answer)
     leave(log, answer)
     return 0

@@ -142,15 +142,32 @@ def from_dict(data: object) -> ModelFacts:
         if given.get("quantization") is not None:
             given["quantization"] = Quantization(**_known(Quantization, given["quantization"]))
         given["adapters"] = tuple((str(n), int(r), int(b)) for n, r, b in data.get("adapters", ()))
+        sizes = given.get("bytes_by_dtype", {})
+        if not isinstance(sizes, dict) or any(type(each) is not int for each in sizes.values()):
+            raise FactsError(f"bytes_by_dtype is {sizes!r}, which is no table of sizes")
         given["warnings"] = tuple(str(each) for each in data.get("warnings", ()))
         return ModelFacts(**given)
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
         raise FactsError(f"not facts: {error}") from error
 
 
 def to_dict(facts: ModelFacts) -> Dict[str, Any]:
     """The value that `from_dict` reads, version included."""
     return {"v": FACTS_VERSION, **_compact(facts)}
+
+
+def to_message(facts: ModelFacts) -> str:
+    """What the `facts` command leaves as its termination message."""
+    return f'{{"facts":{to_json(facts)}}}'
+
+
+def from_message(text: str) -> Optional[ModelFacts]:
+    """Facts from a termination message; None where it is another one, `FactsError` where bad."""
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return None
+    return from_dict(data["facts"]) if isinstance(data, dict) and "facts" in data else None
 
 
 def merged(layers: Iterable[Layers]) -> Tuple[Layers, ...]:

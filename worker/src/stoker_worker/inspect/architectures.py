@@ -84,6 +84,8 @@ _QWEN_NEXT = {
     "num_key_value_heads": 2,
 }
 
+_FALCON = {"max_position_embeddings": 2048}
+
 _LLAMA_LIKE = (
     "LlamaForCausalLM",
     "AquilaForCausalLM",
@@ -144,8 +146,8 @@ KNOWN: Dict[str, Architecture] = {
         periodic(4, "sliding_window_pattern"), {"sliding_window": 4096}, tied=True
     ),
     "GptOssForCausalLM": Architecture(periodic(2), _GPT_OSS),
-    "FalconForCausalLM": Architecture(attention.falcon, tied=True),
-    "RWForCausalLM": Architecture(attention.falcon, tied=True),
+    "FalconForCausalLM": Architecture(attention.falcon, _FALCON, tied=True),
+    "RWForCausalLM": Architecture(attention.falcon, _FALCON, tied=True),
     "GPT2LMHeadModel": Architecture(plain, tied=True),
     "BloomForCausalLM": Architecture(plain, tied=True),
     "OPTForCausalLM": Architecture(plain, tied=True),

@@ -42,7 +42,7 @@ _EMBEDDING = re.compile(
 )
 _HEAD = re.compile(r"(^|\.)(lm_head|embed_out|output)\.(weight|qweight|weight_packed)$")
 _LAYER = re.compile(r"(^|\.)(layers|layer|h|blocks)\.(\d+)\.")
-_DRAFT = re.compile(r"(^|\.)(mtp|mtp_layers|mtp_block|nextn)\.")
+_DRAFT = re.compile(r"(^|\.)(?:mtp|mtp_layers|mtp_block)\.")
 # Towers for other media have layers of their own, which are none of the language model's.
 _TOWER = re.compile(r"(^|\.)(vision_tower|vision_model|visual|audio_tower|vision_encoder)\.")
 
@@ -84,7 +84,7 @@ def sizes(
         number = layer_number(name)
         count = parameters(tensor, quantization)
         beyond = number is not None and layer_count is not None and number >= layer_count
-        if beyond or _DRAFT.search(name):
+        if beyond or ("mtp" in name and _DRAFT.search(name)):
             found.draft_parameters += count
             found.draft_bytes += tensor.size
             continue

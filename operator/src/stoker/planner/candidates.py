@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from stoker.catalog.gpus import Gpu
-from stoker.model.sizing import GIB, Configuration, Expected, Memory, Objective
+from stoker.model.sizing import GIB, Configuration, Expected, Memory, Objective, Targets
 from stoker.planner import quality
 from stoker.planner.ask import Ask
 from stoker.planner.estimate import Estimator
@@ -35,8 +35,14 @@ _USUAL_SEQS: Final = 256
 _MOST_SEQS: Final = 1024
 _FEWER_SEQS: Final = (64, 16, 4, 1)
 _LEAST_SEQS: Final = 4
+# With less context than this, a way is taken only when there is no other.
+_LEAST_CONTEXT: Final = 4096
 # Latency: as many at once as cost a quarter more per token than one alone.
 _PATIENCE: Final = 1.25
+# Other objectives: never so many at once that text comes slower than people read (10 tokens/s),
+# unless a target says so.
+_READING_S: Final = 0.1
+_KNEE: Final = frozenset({Objective.BALANCED, Objective.MEMORY, Objective.LONG_CONTEXT})
 # Of the longest context that fits, when the planner chooses below the model's own limit: the engine
 # does not start when a single request has no room.
 _HEADROOM: Final = 0.9
@@ -52,9 +58,10 @@ class Candidate:
     configuration: Configuration
     memory: Memory
     expected: Expected  # at the load that it is planned for
-    alone_s: float  # one request from begin to end on an idle engine
+    alone_s: float  # begin to end: for objective latency of one request on an idle engine
     concurrency: int  # requests of the workload that fit at once
     loss: float  # of quality, that the planner itself adds
+    cramped: bool  # it fits, and just so: few requests or little context
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,11 @@ def enumerate_candidates(
     gpu = estimator.gpu
     base = _base(ask, gpu)
     bound = quality.bound_of(ask.request)
+    precisions = [
+        (quantization, kv_dtype, loss)
+        for quantization, kv_dtype in _precisions(ask, gpu, depth)
+        if (loss := added_loss(ask, quantization, kv_dtype)) <= bound
+    ]
     for cut in parallelism.cuts(ask, gpu, stages=depth.stages):
         tensor, pipeline, data = cut
         cut_base = replace(
@@ -92,21 +104,18 @@ def enumerate_candidates(
             data=data,
             expert_parallel=parallelism.expert(ask, cut),
         )
-        for quantization, kv_dtype in _precisions(ask, gpu, depth):
+        for quantization, kv_dtype, loss in precisions:
             configuration = replace(cut_base, quantization=quantization, kv_dtype=kv_dtype)
-            loss = added_loss(ask, configuration)
-            if loss <= bound:
-                yield from _loads(ask, estimator, configuration, loss)
+            yield from _loads(ask, estimator, configuration, loss)
 
 
-def added_loss(ask: Ask, configuration: Configuration) -> float:
+def added_loss(ask: Ask, quantization: str, kv_dtype: str) -> float:
     """Quality in percent that the planner's own choices cost; wishes and checkpoints are free."""
-    chosen = configuration
-    if ask.request.quantization is not None:
-        chosen = replace(chosen, quantization=ask.found)
-    if ask.request.kv_dtype is not None or cache.carried(ask) == chosen.kv_dtype:
-        chosen = replace(chosen, kv_dtype="auto")
-    return quality.loss_of(chosen, found=ask.found)
+    if ask.request.quantization is not None or quantization == ask.found:
+        quantization = "none"
+    if ask.request.kv_dtype is not None or cache.carried(ask) == kv_dtype:
+        kv_dtype = "auto"
+    return quality.loss_of(quantization, kv_dtype)
 
 
 def _precisions(ask: Ask, gpu: Gpu, depth: Depth) -> Iterator[tuple[str, str]]:
@@ -157,18 +166,31 @@ def _loads(
     configuration, memory = roomy
     most = estimator.concurrency(memory, configuration)
     asked = ask.request.workload.concurrency
-    levels = {asked} if asked else _levels(ask, estimator, configuration, max(1, most))
-    for level in sorted(levels):
+    levels = (asked,) if asked else _levels(ask, estimator, configuration, max(1, most))
+    for level in levels:
+        # More at once than fitted before may not fit; what fitted before does.
         found = _at(ask, estimator, configuration, level)
-        if found is not None:
-            settled, memory = found
-            fit = estimator.concurrency(memory, settled)
-            at = asked if asked is not None else max(1, min(level, fit))
-            expected = estimator.expected(settled, at)
-            alone = expected if at == 1 else estimator.expected(settled, 1)
-            yield Candidate(
-                estimator.gpu, settled, memory, expected, alone.e2e_s.typical, fit, loss
-            )
+        found = found or _at(ask, estimator, configuration, configuration.max_num_seqs)
+        if found is None:
+            short = needed_bytes(ask, estimator, configuration)
+            yield Reject(estimator.gpu, configuration, memory, 1, short)
+            return
+        settled, memory = found
+        fit = estimator.concurrency(memory, settled)
+        at = asked or max(1, min(level, fit))
+        expected = alone = estimator.expected(settled, at)
+        if at > 1 and ask.request.objective is Objective.LATENCY:
+            alone = estimator.expected(settled, 1)
+        yield Candidate(
+            gpu=estimator.gpu,
+            configuration=settled,
+            memory=memory,
+            expected=expected,
+            alone_s=alone.e2e_s.typical,
+            concurrency=fit,
+            loss=loss,
+            cramped=_cramped(ask, settled, fit),
+        )
 
 
 def _first_fit(
@@ -214,33 +236,34 @@ def _first_seqs(ask: Ask, configuration: Configuration) -> tuple[int, ...]:
     return (_USUAL_SEQS, *_FEWER_SEQS)
 
 
-def _levels(ask: Ask, estimator: Estimator, configuration: Configuration, most: int) -> set[int]:
-    """Requests at once to plan for: what the objective wants, and the most that keep targets."""
+def _levels(
+    ask: Ask, estimator: Estimator, configuration: Configuration, most: int
+) -> tuple[int, ...]:
+    """Requests at once to plan for: what the objective wants, within the time between two tokens.
+
+    With targets also the most within that time, as it is the cheapest per token.
+    """
     request = ask.request
     if request.max_num_seqs is None and most >= _USUAL_SEQS * configuration.data:
         most = _more(ask, estimator, configuration, most)
-    powers = [level for level in (2**n for n in range(11)) if level <= most] or [1]
-    if powers[-1] != most:
-        powers.append(most)
-    if request.objective not in {Objective.LATENCY, Objective.BALANCED} and (
-        request.targets.itl_s is None
-    ):
-        return {most}
+    powers = [level for level in (2**n for n in range(11)) if level < most]
+    powers.append(most)
     pace = estimator.pace(configuration)
-    context = estimator.workload.input_tokens + estimator.workload.output_tokens / 2
-    times = {level: pace.decode_s(level / configuration.data, context) for level in powers}
+    bound = request.targets.itl_s or (_READING_S if ask.generates else math.inf)
     if request.objective is Objective.LATENCY:
-        wanted = max(level for level in powers if times[level] <= _PATIENCE * times[powers[0]])
-    elif request.objective is Objective.BALANCED:
-        wanted = min(powers, key=lambda level: times[level] ** 2 / level)
-    else:
-        wanted = most
-    levels = {wanted}
-    if request.targets != type(request.targets)():
-        bound = request.targets.itl_s
-        kept = [level for level in powers if bound is None or times[level] <= bound]
-        levels.update(kept[-2:])
-    return levels
+        bound = min(bound, _PATIENCE * estimator.itl(pace, configuration, 1))
+    widest = next(
+        (level for level in reversed(powers) if estimator.itl(pace, configuration, level) <= bound),
+        1,
+    )
+    if request.objective not in _KNEE:
+        return (widest,)
+    # Cost goes with time over requests, and latency with time: the least product.
+    times = {level: estimator.itl(pace, configuration, level) for level in powers}
+    knee = min(powers, key=lambda level: times[level] ** 2 / level)
+    if request.targets == Targets():
+        return (knee,)
+    return (min(knee, widest), widest) if widest > knee else (widest,)
 
 
 def _more(ask: Ask, estimator: Estimator, configuration: Configuration, most: int) -> int:
@@ -251,6 +274,16 @@ def _more(ask: Ask, estimator: Estimator, configuration: Configuration, most: in
     if memory.kv_budget < needed_bytes(ask, estimator, wide):
         return most
     return max(most, estimator.concurrency(memory, wide))
+
+
+def _cramped(ask: Ask, configuration: Configuration, fit: int) -> bool:
+    """Whether it holds so little that any other way is better."""
+    request = ask.request
+    few = fit < _LEAST_SEQS and request.workload.concurrency is None
+    if request.max_num_seqs is not None:
+        few = False
+    usual = min(ask.facts.max_positions, max(ask.needed_context, _LEAST_CONTEXT))
+    return few or (request.max_model_len is None and configuration.max_model_len < usual)
 
 
 def _at(
@@ -282,7 +315,9 @@ def _length(ask: Ask, estimator: Estimator, configuration: Configuration, memory
     if request.max_model_len is not None:
         return request.max_model_len
     limit, needed = ask.facts.max_positions, ask.needed_context
-    longest = min(limit, estimator.longest(memory, configuration))
+    longest = limit
+    if estimator.request_bytes(configuration, limit) > memory.kv_budget:
+        longest = min(limit, estimator.longest(memory, configuration))
     if request.objective is Objective.MULTI_TENANT and ask.keeps_tokens:
         longest = min(longest, max(needed, memory.kv_tokens // _TENANT_SHARE))
     if longest >= limit:
@@ -306,8 +341,9 @@ def _kv_space(
     longest = estimator.request_bytes(configuration, configuration.max_model_len)
     wanted = max(longest, each * configuration.max_num_seqs, 1) / GIB
     most = memory.kv_budget / GIB
-    if most >= 1:
-        return float(min(math.ceil(wanted), math.floor(most)))
+    whole = min(math.ceil(wanted), math.floor(most))
+    if whole * GIB >= max(longest, needed_bytes(ask, estimator, configuration), 1):
+        return float(whole)
     return max(0.0, math.floor(most * 1024) / 1024)
 
 

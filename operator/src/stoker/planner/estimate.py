@@ -4,18 +4,17 @@ Weights in processor memory are read over the bus in every step, and speculation
 at which the plan stops it.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from stoker.catalog.engines import EngineFeatures
 from stoker.catalog.gpus import Gpu
 from stoker.model.sizing import GIB, Configuration, Expected, Memory, Range, Workload
 from stoker.planner.ask import Ask
 from stoker.planner.calibration import Calibration, calibration_of
 from stoker.planner.memory import concurrency_of, longest_context, memory_of, request_bytes
 from stoker.planner.techniques import speculation
-from stoker.planner.time import Pace, expected_of, pace_of
+from stoker.planner.time import Pace, expected_of, pace_of, prompt_work_s
 from stoker_worker.modelfacts import ModelFacts
 
 # PCIe 4.0 with 16 lanes, as copies reach it; bytes per second.
@@ -32,7 +31,8 @@ class Estimator:
     gpu: Gpu
     workload: Workload
     calibration: Calibration
-    features: EngineFeatures
+    stored: Mapping[str, str]  # type of the KV cache that was asked for → that is kept
+    sizes: dict[tuple[object, ...], int] = field(default_factory=dict)  # of requests, seen before
 
     def memory(self, configuration: Configuration) -> Memory:
         """Memory of the fullest accelerator, with the cache as the engine really stores it."""
@@ -49,7 +49,30 @@ class Estimator:
 
     def request_bytes(self, configuration: Configuration, tokens: int) -> int:
         """KV cache of one request of this length, per accelerator."""
-        return request_bytes(self.facts, self._stored(configuration), tokens)
+        key = (
+            tokens,
+            configuration.kv_dtype,
+            configuration.dtype,
+            configuration.tensor,
+            configuration.pipeline,
+            configuration.block_size,
+            configuration.max_num_batched_tokens,
+            configuration.speculation,
+        )
+        size = self.sizes.get(key)
+        if size is None:
+            size = request_bytes(self.facts, self._stored(configuration), tokens)
+            self.sizes[key] = size
+        return size
+
+    def itl(self, pace: Pace, configuration: Configuration, level: int) -> float:
+        """Seconds between two tokens at so many requests at once, prompts of others included."""
+        workload = self.workload
+        batch = max(1.0, level / configuration.data)
+        context = workload.input_tokens + workload.output_tokens / 2
+        added = prompt_work_s(pace, workload.input_tokens, batch, context)
+        waits = added * (batch - 1) / max(1, workload.output_tokens) / pace.stages
+        return (pace.decode_s(batch, context) + waits) * self.calibration.residual.itl
 
     def pace(self, configuration: Configuration) -> Pace:
         """Coefficients of a step."""
@@ -81,12 +104,8 @@ class Estimator:
 
     def _stored(self, configuration: Configuration) -> Configuration:
         """The type that the engine keeps: some accept 4 bits and store 8, without scales."""
-        if configuration.kv_dtype == "auto":
-            return configuration
-        kept = self.features.kv_dtype(configuration.kv_dtype, self.gpu)
-        if kept.bits == 8 and not kept.scale_bytes:
-            return replace(configuration, kv_dtype="fp8")
-        return configuration
+        kept = self.stored.get(configuration.kv_dtype)
+        return configuration if kept is None else replace(configuration, kv_dtype=kept)
 
 
 def estimator_of(
@@ -94,7 +113,12 @@ def estimator_of(
 ) -> Estimator:
     """Estimator with the calibration that is nearest."""
     calibration = (calibrate or calibration_of)(gpu, ask.facts, engine_version)
-    return Estimator(ask.facts, gpu, workload, calibration, ask.features)
+    stored = {}
+    for name in ("int8", "int4"):
+        kept = ask.features.kv_dtype(name, gpu)
+        if kept.bits == 8 and not kept.scale_bytes:
+            stored[name] = "fp8"
+    return Estimator(ask.facts, gpu, workload, calibration, stored)
 
 
 def _later(found: Expected, step_s: float, workload: Workload) -> Expected:

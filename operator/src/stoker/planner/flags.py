@@ -79,7 +79,10 @@ def _precision(
 
 
 def _memory(configuration: Configuration, gpu: Gpu) -> dict[str, str]:
-    args = {"gpu-memory-utilization": f"{configuration.gpu_memory_utilization:g}"}
+    args = {}
+    # On a processor the size of the cache is given, and the share plays no part.
+    if not gpu.shared_memory or configuration.kv_space_gib is None:
+        args["gpu-memory-utilization"] = f"{configuration.gpu_memory_utilization:g}"
     if configuration.block_size != (128 if gpu.shared_memory else 16):
         args["block-size"] = str(configuration.block_size)
     space = configuration.kv_space_gib

@@ -24,7 +24,7 @@ def rank(objective: Objective, candidates: Sequence[Candidate]) -> list[Candidat
         return []
     fastest = min(each.alone_s for each in candidates)
     key = _KEYS[objective]
-    return sorted(candidates, key=lambda each: (*key(each, fastest), *_ties(each)))
+    return sorted(candidates, key=lambda each: (each.cramped, *key(each, fastest), *_ties(each)))
 
 
 def missed(targets: Targets, candidate: Candidate) -> dict[str, tuple[float, float]]:

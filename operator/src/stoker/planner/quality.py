@@ -9,7 +9,7 @@ choice before.
 from dataclasses import dataclass
 from typing import Final
 
-from stoker.model.sizing import Configuration, Request
+from stoker.model.sizing import Request
 
 # Without a bound of the user's, a plan may spend what FP8 weights and an FP8 KV cache take
 # together at their worst, and nothing that a user could notice without measuring.
@@ -46,13 +46,10 @@ KV_CACHE: Final = {
 }
 
 
-def loss_of(configuration: Configuration, *, found: str) -> float:
-    """Typical loss in percent that a configuration adds to a checkpoint stored as `found`."""
-    weights = (
-        None if configuration.quantization == found else WEIGHTS.get(configuration.quantization)
-    )
-    cache = KV_CACHE.get(configuration.kv_dtype)
-    return sum(loss.typical for loss in (weights, cache) if loss is not None)
+def loss_of(quantization: str, kv_dtype: str) -> float:
+    """Typical loss in percent of weights quantized at load, and of a KV cache in fewer bits."""
+    spent = (WEIGHTS.get(quantization), KV_CACHE.get(kv_dtype))
+    return sum(loss.typical for loss in spent if loss is not None)
 
 
 def bound_of(request: Request) -> float:

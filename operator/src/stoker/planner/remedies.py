@@ -138,7 +138,10 @@ def without_wish(problem: Problem, refused: Verdict) -> tuple[Alternative, ...]:
             freed = _with(freed, _NO_CUT)
         if name == "max_num_batched_tokens":
             freed = replace(freed, max_num_seqs=None, chunked_prefill=None)
-        found.update(_plan_all(problem, iter([Remedy(f"{field}: remove it", freed)])))
+        tries = [Remedy(f"{field}: remove it", freed)]
+        if name == "quantization" and found_quantization(problem.facts) == "none":
+            tries.append(Remedy(_CHECKPOINT, freed, quantized(problem.facts)))
+        found.update(_plan_all(problem, iter(tries)))
     return _sorted(found)
 
 

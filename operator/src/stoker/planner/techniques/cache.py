@@ -70,14 +70,14 @@ def dtype_choices(ask: Ask, gpu: Gpu) -> tuple[str, ...]:
     if scheme is not None and _usable(ask, gpu, scheme):
         return (scheme,)
     bound = quality.bound_of(ask.request)
-    return (
-        "auto",
-        *(
-            name
-            for name in QUANTIZED
-            if quality.KV_CACHE[name].typical <= bound and _usable(ask, gpu, name)
-        ),
-    )
+    usable = [
+        name
+        for name in QUANTIZED
+        if quality.KV_CACHE[name].typical <= bound and _usable(ask, gpu, name)
+    ]
+    if "fp8" in usable and "int8" in usable:
+        usable.remove("int8")  # no smaller, and slower
+    return ("auto", *usable)
 
 
 def explain_dtype(ask: Ask, decided: Decided) -> Technique:

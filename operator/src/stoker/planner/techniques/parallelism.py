@@ -87,9 +87,10 @@ def explain_pipeline(ask: Ask, decided: Decided) -> Technique:
     if ask.request.pipeline is not None:
         return Technique(PIPELINE, state, reasons.AS_ASKED, words.count(size, "stage"))
     if size > 1:
-        why = f"{size} stages, because no node with {decided.gpu.name} holds the model"
+        ranks = words.count(decided.configuration.tensor, "rank")
+        why = f"{size} stages, because {ranks} of {decided.gpu.name} do not hold the model"
         return Technique(PIPELINE, state, reasons.FITS_ONLY_SO, why)
-    return Technique(PIPELINE, state, reasons.NOT_NEEDED, "one node holds the model")
+    return Technique(PIPELINE, state, reasons.NOT_NEEDED, "tensor parallel ranks hold it")
 
 
 def explain_data(ask: Ask, decided: Decided) -> Technique:
@@ -206,7 +207,9 @@ def _refuse_nothing_left(ask: Ask, gpu: Gpu) -> Verdict | None:
 
 def _tensors(ask: Ask, gpu: Gpu) -> Iterator[int]:
     most = max(1, gpu.most_per_node)
-    if not ask.features.parallelism("tensor", gpu).usable:
+    # The engine divides a processor among ranks by its memory nodes, which a plan does not know.
+    alone = gpu.shared_memory and ask.request.per_replica is None
+    if alone or not ask.features.parallelism("tensor", gpu).usable:
         most = 1
     for size in _POWERS:
         if size <= most and splits(ask, size) is None:

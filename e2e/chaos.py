@@ -62,6 +62,11 @@ def engine_load(pod: dict[str, Any]) -> int:
     return sum(int(float(line.split()[-1])) for line in text.splitlines() if line.startswith(names))
 
 
+def _ready_since(pod: dict[str, Any]) -> str:
+    conditions = {entry["type"]: entry for entry in pod["status"]["conditions"]}
+    return str(conditions["Ready"]["lastTransitionTime"])
+
+
 @dataclass
 class Chaos:
     """Does things to one service while traffic flows."""
@@ -90,12 +95,11 @@ class Chaos:
     # -- events --------------------------------------------------------------------------------
 
     def scale_down(self, replicas: int) -> Event:
-        """Fewer replicas by the user's hand, while all of them are busy."""
-        pods = self.engines()
-        self.wait_exposed(pods[-1])
-        # Which of them goes is the ReplicaSet's choice: its load is looked up afterwards.
+        """Fewer replicas by the user's hand, while the one that will go is busy."""
+        # Which of them goes is the ReplicaSet's choice: it takes the one that was Ready last.
+        self.wait_exposed(max(self.engines(), key=_ready_since))
         loads = {pod["metadata"]["name"]: engine_load(pod) for pod in self.engines()}
-        event = self._event("scale-down", pods[-1])
+        event = self._event("scale-down", max(self.engines(), key=_ready_since))
         unary = event.requests - event.streams
         self._scale(replicas)
         self.stack.wait_ready_engines(self.service, self.namespace, replicas)

@@ -27,20 +27,21 @@ SHAPES: dict[str, tuple[str, int, dict[str, int]]] = {
 }
 
 
-def shaped(spec: str, **sizes: int) -> Replica:
-    """A replica with these sizes, and the accelerators that they take."""
+def shaped(spec: str, nodes: int = 2, **sizes: int) -> Replica:
+    """A replica of these sizes over so many pods, and the accelerators that they take."""
     made = one_pod(spec)
     flags = {f"{name}-parallel-size": str(size) for name, size in sizes.items()}
     args: Pairs = tuple(sorted({**dict(made.args), **flags}.items()))
     count = 1
     for size in sizes.values():
         count *= size
-    return replace(made, args=args, accelerators=replace(made.accelerators, count=count))
+    accelerators = replace(made.accelerators, count=count)
+    return replace(made, args=args, accelerators=accelerators, nodes=nodes)
 
 
 def rendered(name: str) -> dict[str, Any]:
     spec, nodes, sizes = SHAPES[name]
-    return group.render_group(OWNER, REVISION, shaped(spec, **sizes), nodes, replicas=3)
+    return group.render_group(OWNER, REVISION, shaped(spec, nodes, **sizes), replicas=3)
 
 
 def templates(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -82,7 +83,7 @@ def test_the_leader_alone_is_an_engine(name: str) -> None:
 @pytest.mark.parametrize("name", SHAPES)
 def test_the_pods_share_the_accelerators_out(name: str) -> None:
     spec, nodes, sizes = SHAPES[name]
-    whole = shaped(spec, **sizes).accelerators
+    whole = shaped(spec, nodes, **sizes).accelerators
     for pod in templates(name):
         limits = container(pod)["resources"].get("limits", {})
         if whole.resource is not None:
@@ -148,18 +149,18 @@ def test_the_network_admits_the_revision_and_nobody_else() -> None:
 def test_what_cannot_be_shared_out_is_refused(
     count: int, sizes: dict[str, int], nodes: int, word: str
 ) -> None:
-    made = shaped("gpu", **sizes)
+    made = shaped("gpu", nodes, **sizes)
     made = replace(made, accelerators=replace(made.accelerators, count=count))
-    problem = group.unfit(made, nodes)
+    problem = group.unfit(made)
     assert problem is not None
     assert word in problem
     with pytest.raises(ValueError, match=r"(accelerators|pods)"):
-        group.render_group(OWNER, REVISION, made, nodes, replicas=1)
+        group.render_group(OWNER, REVISION, made, replicas=1)
 
 
 @pytest.mark.parametrize("nodes", [2, 4, 8])
 def test_what_can_be_shared_out_is_not_refused(nodes: int) -> None:
-    assert group.unfit(shaped("gpu", tensor=4, pipeline=2, data=2), nodes) is None
+    assert group.unfit(shaped("gpu", nodes, tensor=4, pipeline=2, data=2)) is None
 
 
 def test_names_leave_room_for_what_the_controller_derives() -> None:
@@ -185,9 +186,9 @@ def test_rescaling_keeps_the_templates_and_mutates_nothing() -> None:
 
 def test_the_digest_follows_the_pods_and_not_their_number() -> None:
     spec, nodes, sizes = SHAPES["tensor-cpu"]
-    made = shaped(spec, **sizes)
-    one = group.render_group(OWNER, REVISION, made, nodes, replicas=1)
-    two = group.render_group(OWNER, REVISION, made, nodes, replicas=2)
-    other = group.render_group(OWNER, REVISION, replace(made, drain_s=7.0), nodes, replicas=1)
+    made = shaped(spec, nodes, **sizes)
+    one = group.render_group(OWNER, REVISION, made, replicas=1)
+    two = group.render_group(OWNER, REVISION, made, replicas=2)
+    other = group.render_group(OWNER, REVISION, replace(made, drain_s=7.0), replicas=1)
     assert objects.applied_digest(one) == objects.applied_digest(two)
     assert objects.applied_digest(one) != objects.applied_digest(other)

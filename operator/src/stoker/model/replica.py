@@ -24,6 +24,17 @@ class Accelerators:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """What a plan says of a replica, or explicit fields where there is no plan."""
+
+    args: Pairs = ()
+    env: Pairs = ()
+    # Catalogue name; None: what the spec or the administrator names, with the spec's ranks.
+    accelerator: str | None = None
+    ranks: int = 1  # accelerators of one replica, where `accelerator` is said
+
+
+@dataclass(frozen=True, slots=True)
 class PodAdditions:
     """What the user added to the pods, already allowed."""
 
@@ -39,7 +50,7 @@ class PodAdditions:
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """Everything that decides how one engine pod looks. Durations in seconds."""
+    """Everything that decides how the pods of a replica look. Durations in seconds."""
 
     engine: str
     image: str
@@ -57,3 +68,5 @@ class Replica:
     image_pull_secrets: tuple[str, ...]
     settle_s: float
     drain_s: float
+    # Pods that it spans; they share its accelerators out evenly.
+    nodes: int = 1

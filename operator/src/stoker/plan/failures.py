@@ -48,6 +48,7 @@ _TERMINATIONS: Final = {
         "The engine did not start in time",
     ),
     TerminationReason.WARMUP_FAILED: (reasons.WARMUP_FAILED, "The first answer failed"),
+    TerminationReason.GROUP_BROKEN: (reasons.GROUP_BROKEN, "The replica's pods lost each other"),
 }
 _INSUFFICIENT: Final = re.compile(r"Insufficient ([A-Za-z0-9./_-]*[A-Za-z0-9])")
 _NO_MATCH: Final = re.compile(r"didn't match Pod's node affinity/selector|untolerated taint")

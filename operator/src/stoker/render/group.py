@@ -35,17 +35,8 @@ KIND: Final = "LeaderWorkerSet"
 _SIZES: Final = ("tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size")
 
 
-def render_group(
-    owner: Owner, revision: str, replica: Replica, nodes: int, replicas: int
-) -> Manifest:
+def render_group(owner: Owner, revision: str, replica: Replica, replicas: int) -> Manifest:
     """The LeaderWorkerSet of a revision that does not exist yet.
-
-    Parameters
-    ----------
-    nodes
-        Pods of one replica, at least 2; the replica's accelerators are shared out among them.
-    replicas
-        Groups.
 
     Raises
     ------
@@ -53,10 +44,11 @@ def render_group(
         If the accelerators are not tensor x pipeline x data, or not the same number for each pod.
         `unfit` says so in time; here it is a mistake of the caller.
     """
-    problem = unfit(replica, nodes)
+    problem = unfit(replica)
     if problem is not None:
         raise ValueError(problem)
     service = owner.key.name
+    nodes = replica.nodes
     share = replica.accelerators.count // nodes
     one_pod = replace(replica, accelerators=replace(replica.accelerators, count=share))
     pod = engine.render_engine(owner, revision, one_pod, replicas)["spec"]["template"]
@@ -151,9 +143,9 @@ def ranks_of(replica: Replica) -> int:
     return ranks
 
 
-def unfit(replica: Replica, nodes: int) -> str | None:
-    """Why a replica cannot be shared out among so many pods; None when it can."""
-    count, ranks = replica.accelerators.count, ranks_of(replica)
+def unfit(replica: Replica) -> str | None:
+    """Why a replica cannot be shared out among its pods; None when it can."""
+    nodes, count, ranks = replica.nodes, replica.accelerators.count, ranks_of(replica)
     if nodes < 2:
         return f"a group has at least 2 pods, not {nodes}"
     if count != ranks:

@@ -1,0 +1,39 @@
+"""What a revision's replicas are, whichever kind they are: a Deployment, or a LeaderWorkerSet.
+
+Both have `spec.replicas` and `status.replicas`, both keep a template that is never rendered again,
+and a replica of either has exactly one pod with the engine's labels. So whoever shares replicas out
+asks here, and need not know which of the two it is.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from stoker.model.replica import Replica
+from stoker.render import engine, group
+from stoker.render.objects import Owner
+
+Manifest = dict[str, Any]
+
+KINDS: Final = ("Deployment", group.KIND)
+
+
+def kind_of(replica: Replica) -> str:
+    """The kind that runs this replica."""
+    return group.KIND if replica.nodes > 1 else "Deployment"
+
+
+def render_workload(owner: Owner, revision: str, replica: Replica, replicas: int) -> Manifest:
+    """The workload of a revision that does not exist yet."""
+    render = group.render_group if replica.nodes > 1 else engine.render_engine
+    return render(owner, revision, replica, replicas)
+
+
+def render_companions(owner: Owner, revision: str, replica: Replica) -> tuple[Manifest, ...]:
+    """What has to be there for as long as the revision's workload is."""
+    return (group.render_group_network(owner, revision),) if replica.nodes > 1 else ()
+
+
+def rescale(kind: str, observed: Mapping[str, Any], replicas: int) -> Manifest:
+    """A workload as the API server has it, with another number of replicas."""
+    scale = group.rescale if kind == group.KIND else engine.rescale
+    return scale(observed, replicas)

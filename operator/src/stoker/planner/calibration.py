@@ -4,8 +4,10 @@ The estimates are arithmetic over peaks of the catalogue; this module holds what
 the distance: shares of the peak (MFU of matrix products, MBU of memory), fixed times per step and
 per message, sizes of activations. The data is `calibration.yaml`, one entry per source. A parameter
 is taken from the nearest entries that have it: same GPU, architecture and engine, then same GPU and
-kind of model, then same generation of GPU, then any; their mean is used. The farther the entry, the
-wider the range that an estimate gets.
+kind of model, then same generation of GPU, then any; their mean is used. Entries of other GPUs are
+averaged with the default, which counts as one of them, and their MFU is carried over by operations
+per byte of bandwidth: the more of them a GPU has, the smaller the share that it reaches. The
+farther the entry, the wider the range that an estimate gets.
 
 What a running engine reports (KV blocks, times) becomes a `Residual`, kept in status and given to
 the next plan of the same service.
@@ -69,6 +71,11 @@ class Calibration:
     residual: Residual = Residual()
 
 
+# MFU of another GPU times the ratio of operations per byte to this power; and no more than so much.
+_INTENSITY: Final = 0.6
+_MOST_MFU: Final = 0.9
+_EXPERTS_MFU: Final = 0.35  # of the small matrix products of experts, before anything is known
+_SAME_GPU: Final = 1  # distances up to this are entries of the GPU itself
 BATCH: Final = 48  # tokens of a step from which on weights are read at `mbu_batch`
 _PARAMETERS: Final = (
     "mfu",
@@ -97,6 +104,7 @@ class Entry:
     source: str
     gpu: str
     capability: tuple[int, int] | None
+    intensity: float  # operations in 16 bits per byte of bandwidth, of the catalogue then
     engine: tuple[int, int]
     architecture: str
     moe: bool
@@ -105,9 +113,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Era:
-    """How engines from this version on divide memory."""
+    """What engines from this version on have in common on every GPU."""
 
     since: tuple[int, int]
+    step_s: float
     logit_bytes: float
     non_torch: int
     non_torch_parallel: int
@@ -120,7 +129,7 @@ def builtin_entries() -> tuple[Entry, ...]:
 
 
 def builtin_eras() -> tuple[Era, ...]:
-    """The measured overheads that the package carries, oldest engine first."""
+    """What engines take by version, oldest first."""
     return _builtin()[1]
 
 
@@ -128,7 +137,7 @@ def builtin_eras() -> tuple[Era, ...]:
 def _builtin() -> tuple[tuple[Entry, ...], tuple[Era, ...]]:
     text = files("stoker.planner").joinpath("calibration.yaml").read_text(encoding="utf-8")
     data = yaml.safe_load(text)
-    eras = sorted((_era(each) for each in data["memory"]), key=lambda era: era.since)
+    eras = sorted((_era(each) for each in data["engines"]), key=lambda era: era.since)
     return tuple(_entry(each) for each in data["times"]), tuple(eras)
 
 
@@ -145,26 +154,31 @@ def calibration_of(
         for entry in (builtin_entries() if entries is None else entries)
         if _same_program(entry.engine, version)
     )
+    distances = _distances(gpu, facts, version)
     values: dict[str, float] = {}
     sources: dict[str, None] = {}
     farthest = 0
     for name in _PARAMETERS:
         if name.startswith("expert_") and not facts.experts:
             continue
-        for distance, near in enumerate(_distances(gpu, facts, version)):
-            found = [entry for entry in known if name in entry.values and near(entry)]
-            if found:
-                values[name] = _mean([entry.values[name] for entry in found])
-                sources.update(dict.fromkeys(entry.source for entry in found))
-                if name in {"mfu", "mbu_weights"}:
-                    farthest = max(farthest, distance)
-                break
+        distance, found = _nearest(name, known, distances)
+        if name == "mfu" and any((entry.moe != (facts.experts > 0)) for entry in found):
+            found = ()
+        if name == "mfu" and not found and facts.experts:
+            values[name] = _EXPERTS_MFU
+        if not found:
+            continue
+        values[name] = _carried(name, gpu, found, alone=distance <= _SAME_GPU)
+        sources.update(dict.fromkeys(entry.source for entry in found))
+        if name in {"mfu", "mbu_weights"}:
+            farthest = max(farthest, distance)
     measured = gpu.vendor == "nvidia" and "mbu_weights" in values
     spread = _SPREADS[farthest] if measured else _UNKNOWN_SPREAD
     if not facts.known:
         spread *= 1.5
     era = _era_of(version)
     base = Calibration(
+        step_s=era.step_s,
         logit_bytes=era.logit_bytes,
         non_torch=era.non_torch,
         non_torch_parallel=era.non_torch_parallel,
@@ -213,6 +227,37 @@ def _factor(
     if observed is None or observed <= 0 or planned <= 0:
         return before
     return min(high, max(low, before * observed / planned))
+
+
+def _nearest(
+    name: str, entries: Sequence[Entry], distances: Sequence[Callable[[Entry], bool]]
+) -> tuple[int, tuple[Entry, ...]]:
+    """How far the nearest entries that tell this parameter are, and which."""
+    for distance, near in enumerate(distances):
+        found = tuple(entry for entry in entries if name in entry.values and near(entry))
+        if found:
+            return distance, found
+    return len(distances), ()
+
+
+def _carried(name: str, gpu: Gpu, entries: Sequence[Entry], *, alone: bool) -> float:
+    """A parameter from entries of this GPU, or carried over from others."""
+    if alone:
+        return _mean([entry.values[name] for entry in entries])
+    if name != "mfu":
+        prior = float(getattr(Calibration(), name))
+        # A default of nothing is no opinion, and no factor either.
+        return _mean([entry.values[name] for entry in entries] + [prior] * (prior > 0))
+    own = _intensity(gpu)
+    shares = [entry.values[name] * (entry.intensity / own) ** _INTENSITY for entry in entries]
+    default = _EXPERTS_MFU if entries[0].moe else Calibration().mfu
+    return min(_MOST_MFU, _mean([*shares, default]))
+
+
+def _intensity(gpu: Gpu) -> float:
+    """Operations in 16 bits per byte of bandwidth."""
+    rate = gpu.flops.get("bfloat16") or gpu.flops.get("float16") or max(gpu.flops.values())
+    return rate / gpu.bandwidth
 
 
 def _distances(
@@ -269,6 +314,7 @@ def _era(raw: Mapping[str, object]) -> Era:
         raise ValueError(f"calibration: {raw['since']!r} is not a version")
     return Era(
         since=since,
+        step_s=float(str(raw["step_s"])),
         logit_bytes=float(str(raw["logit_bytes"])),
         non_torch=int(float(str(raw["non_torch_gib"])) * _GIB),
         non_torch_parallel=int(float(str(raw["non_torch_parallel_gib"])) * _GIB),
@@ -286,6 +332,7 @@ def _entry(raw: Mapping[str, object]) -> Entry:
         source=str(raw["source"]),
         gpu=str(raw["gpu"]),
         capability=None if capability is None else _version(str(capability)),
+        intensity=float(str(raw["intensity"])),
         engine=engine,
         architecture=str(raw["architecture"]),
         moe=bool(raw["moe"]),

@@ -6,16 +6,19 @@ in `stoker.planner.techniques` explain it, `stoker.planner.objectives` score it.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from stoker.catalog.engines import EngineFeatures
 from stoker.catalog.gpus import Gpu
-from stoker.model.sizing import Configuration, Expected, Memory, Request
+from stoker.model.sizing import Configuration, Expected, Memory, Objective, Request
 from stoker_worker import modelfacts
 from stoker_worker.modelfacts import ModelFacts
 
 # How a checkpoint's own method is called in `optimization.quantization`, by bits of a weight, where
 # the method is a container for several.
 _CONTAINERS = frozenset({"compressed-tensors", "quark", "modelopt", "torchao"})
+# Models may claim millions of tokens; one such request would take the whole cache.
+_USUAL_CONTEXT: Final = 131_072
 # Marlin and others: kernels that formerly had a name of their own.
 _FAMILIES = {"awq_marlin": "awq", "auto_awq": "awq", "gptq_marlin": "gptq", "auto_gptq": "gptq"}
 
@@ -50,10 +53,14 @@ class Ask:
     def needed_context(self) -> int:
         """Tokens of one request of the workload: the shortest context that is of use."""
         workload = self.request.workload
-        needed = workload.input_tokens + (workload.output_tokens if self.generates else 0)
-        if self.facts.max_positions > 0:
-            return max(1, min(needed, self.facts.max_positions))
-        return max(1, needed)
+        return max(1, workload.input_tokens + workload.output_tokens)
+
+    @property
+    def limit(self) -> int:
+        """The longest context that the planner gives unasked: the model's own, within reason."""
+        if self.request.objective is Objective.LONG_CONTEXT:
+            return self.facts.max_positions
+        return min(self.facts.max_positions, max(self.needed_context, _USUAL_CONTEXT))
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,11 +37,15 @@ _FEWER_SEQS: Final = (64, 16, 4, 1)
 _LEAST_SEQS: Final = 4
 # With less context than this, a way is taken only when there is no other.
 _LEAST_CONTEXT: Final = 4096
+# Lengths to try where a step has to hold a whole request.
+_LENGTHS: Final = (32_768, 8192, 4096)
 # Latency: as many at once as cost a quarter more per token than one alone.
 _PATIENCE: Final = 1.25
 # Other objectives: never so many at once that text comes slower than people read (10 tokens/s),
 # unless a target says so.
 _READING_S: Final = 0.1
+# Faster than this nobody notices: 50 tokens per second.
+NOTICED_ITL_S: Final = 0.02
 _KNEE: Final = frozenset({Objective.BALANCED, Objective.MEMORY, Objective.LONG_CONTEXT})
 # Of the longest context that fits, when the planner chooses below the model's own limit: the engine
 # does not start when a single request has no room.
@@ -125,6 +129,8 @@ def _precisions(ask: Ask, gpu: Gpu, depth: Depth) -> Iterator[tuple[str, str]]:
     if not depth.lossy:
         stored = stored if objective in _FREE_WEIGHTS else stored[:1]
         cached = cached if objective in _FREE_CACHE else cached[:1]
+    if dtype.choice(ask, gpu) == "float32":
+        stored = tuple(name for name in stored if name == ask.found)  # kernels for 16 bits only
     for quantization in stored:
         for kv_dtype in cached:
             yield quantization, kv_dtype
@@ -137,7 +143,7 @@ def _base(ask: Ask, gpu: Gpu) -> Configuration:
     return Configuration(
         accelerator=gpu.name,
         dtype=dtype.choice(ask, gpu) or "float16",
-        max_model_len=request.max_model_len or ask.facts.max_positions,
+        max_model_len=request.max_model_len or ask.limit,
         block_size=batching.block_size(ask, gpu),
         gpu_memory_utilization=batching.utilization(ask),
         prefix_caching=cache.prefix_caching(ask),
@@ -177,7 +183,8 @@ def _loads(
             return
         settled, memory = found
         fit = estimator.concurrency(memory, settled)
-        at = asked or max(1, min(level, fit))
+        # Texts that are only read are timed one by one: their prompts share nothing.
+        at = asked or (max(1, min(level, fit)) if ask.generates else 1)
         expected = alone = estimator.expected(settled, at)
         if at > 1 and ask.request.objective is Objective.LATENCY:
             alone = estimator.expected(settled, 1)
@@ -198,24 +205,35 @@ def _first_fit(
 ) -> tuple[Configuration, Memory] | Reject:
     """The largest steps and batches with which it fits at all; else the nearest miss."""
     nearest: Reject | None = None
-    for tokens in batching.token_choices(ask, estimator.gpu):
-        for seqs in _first_seqs(ask, configuration):
-            tried = replace(configuration, max_num_seqs=seqs)
-            if tokens < seqs and ask.request.max_num_batched_tokens is None:
-                continue
-            tried = replace(tried, max_num_batched_tokens=batching.tokens_for(tried, tokens))
-            memory = estimator.memory(tried)
-            needed = needed_bytes(ask, estimator, tried)
-            missing = needed - memory.kv_budget
-            if missing <= 0 and memory.kv_budget > 0:
-                return tried, memory
-            if nearest is None or missing < nearest.shortage:
-                nearest = Reject(estimator.gpu, tried, memory, max(1, missing), needed)
-            if memory.weights + memory.non_torch + memory.draft > memory.usable + GIB:
-                return nearest  # no batch is small enough
+    for tokens, length, seqs in _sizes(ask, estimator.gpu, configuration):
+        tried = replace(configuration, max_num_seqs=seqs, max_model_len=length)
+        tried = replace(tried, max_num_batched_tokens=batching.tokens_for(tried, tokens))
+        memory = estimator.memory(tried)
+        needed = needed_bytes(ask, estimator, tried)
+        missing = needed - memory.kv_budget
+        if missing <= 0 and memory.kv_budget > 0:
+            return tried, memory
+        if nearest is None or missing < nearest.shortage:
+            nearest = Reject(estimator.gpu, tried, memory, max(1, missing), needed)
+        if memory.weights + memory.non_torch + memory.draft > memory.usable + GIB:
+            return nearest  # no batch is small enough
     if nearest is None:
         raise ValueError("no number of requests or tokens to try")
     return nearest
+
+
+def _sizes(ask: Ask, gpu: Gpu, configuration: Configuration) -> Iterator[tuple[int, int, int]]:
+    """Tokens of a step, the longest request, requests at once: large ones first."""
+    lengths = [configuration.max_model_len]
+    if not configuration.chunked_prefill and ask.request.max_model_len is None:
+        # A step has to hold a whole request, so that its length is a matter of memory, too.
+        lengths += [n for n in _LENGTHS if ask.needed_context <= n < lengths[0]]
+        lengths.append(ask.needed_context)
+    for tokens in batching.token_choices(ask, gpu):
+        for length in lengths:
+            for seqs in _first_seqs(ask, configuration):
+                if seqs <= tokens or ask.request.max_num_batched_tokens is not None:
+                    yield tokens, length, seqs
 
 
 def needed_bytes(ask: Ask, estimator: Estimator, configuration: Configuration) -> int:
@@ -246,10 +264,12 @@ def _levels(
     request = ask.request
     if request.max_num_seqs is None and most >= _USUAL_SEQS * configuration.data:
         most = _more(ask, estimator, configuration, most)
+    if not ask.generates:
+        return (most,)
     powers = [level for level in (2**n for n in range(11)) if level < most]
     powers.append(most)
     pace = estimator.pace(configuration)
-    bound = request.targets.itl_s or (_READING_S if ask.generates else math.inf)
+    bound = request.targets.itl_s or _READING_S
     if request.objective is Objective.LATENCY:
         bound = min(bound, _PATIENCE * estimator.itl(pace, configuration, 1))
     widest = next(
@@ -259,7 +279,9 @@ def _levels(
     if request.objective not in _KNEE:
         return (widest,)
     # Cost goes with time over requests, and latency with time: the least product.
-    times = {level: estimator.itl(pace, configuration, level) for level in powers}
+    times = {
+        level: max(NOTICED_ITL_S, estimator.itl(pace, configuration, level)) for level in powers
+    }
     knee = min(powers, key=lambda level: times[level] ** 2 / level)
     if request.targets == Targets():
         return (knee,)
@@ -298,9 +320,6 @@ def _at(
     memory = estimator.memory(configuration)
     length = _length(ask, estimator, configuration, memory)
     settled = replace(configuration, max_model_len=length)
-    if not settled.chunked_prefill:
-        step = batching.tokens_for(settled, batching.token_choices(ask, estimator.gpu)[-1])
-        settled = replace(settled, max_num_batched_tokens=max(step, seqs))
     if estimator.gpu.shared_memory and settled.kv_space_gib is None:
         settled = replace(settled, kv_space_gib=_kv_space(ask, estimator, settled, memory))
     if settled != configuration:
@@ -314,7 +333,7 @@ def _length(ask: Ask, estimator: Estimator, configuration: Configuration, memory
     request = ask.request
     if request.max_model_len is not None:
         return request.max_model_len
-    limit, needed = ask.facts.max_positions, ask.needed_context
+    limit, needed = min(ask.limit, configuration.max_model_len), ask.needed_context
     longest = limit
     if estimator.request_bytes(configuration, limit) > memory.kv_budget:
         longest = min(limit, estimator.longest(memory, configuration))

@@ -16,13 +16,13 @@ from stoker.catalog.gpus import Gpu
 from stoker.model import reasons
 from stoker.model.inventory import Inventory
 from stoker.model.plan import Verdict
-from stoker.model.sizing import GIB, Infeasible, Planned, Request
+from stoker.model.sizing import GIB, Infeasible, Planned, Request, Workload
 from stoker.planner import alternatives, checks, flags, objectives, remedies, techniques, words
 from stoker.planner.ask import Decided
 from stoker.planner.candidates import Candidate
 from stoker.planner.estimate import Calibrate
 from stoker.planner.search import Outcome, Problem, search
-from stoker_worker.modelfacts import ModelFacts
+from stoker_worker.modelfacts import Layers, ModelFacts
 
 # Where neither the model nor the user says how long a request may be.
 _UNKNOWN_LENGTH: Final = 4096
@@ -42,8 +42,10 @@ def plan(
     Pure and deterministic. `gpus` is the catalogue; `inventory` only orders it; `calibrate` gives
     the measurements to compute with (default: those that come with the planner).
     """
-    problem = Problem(request, _complete(request, facts), gpus, features, inventory, calibrate)
-    refused = checks.refuse(request, problem.facts, gpus)
+    refused = checks.refuse(request, facts, gpus)
+    facts = _complete(request, facts)
+    request = replace(request, workload=_within(request, facts))
+    problem = Problem(request, facts, gpus, features, inventory, calibrate)
     if refused is not None:
         ways = remedies.without_wish(problem, refused)
         return Infeasible(refused, remedies=ways)
@@ -64,9 +66,12 @@ def _planned(problem: Problem, outcome: Outcome) -> Planned:
         lossless_fits=outcome.depth is not None and not outcome.depth.lossy,
     )
     configuration = best.configuration
+    price = words.dollars(best.expected.price_per_hour)
     message = (
-        f"{configuration.accelerators} x {best.gpu.name}: {configuration.max_model_len:,} tokens "
-        f"of context, {words.count(best.concurrency, 'request')} at once"
+        f"{configuration.accelerators} x {best.gpu.name} ({price} per hour): "
+        f"{configuration.max_model_len:,} tokens of context, "
+        f"{words.count(best.concurrency, 'request')} at once, "
+        f"{words.seconds(best.expected.itl_s.typical)} per token"
     )
     return Planned(
         configuration=configuration,
@@ -122,8 +127,28 @@ def _too_slow(problem: Problem, slow: Sequence[Candidate]) -> Infeasible:
 
 
 def _complete(request: Request, facts: ModelFacts) -> ModelFacts:
-    """Facts with a length, where the model's files tell none."""
+    """Facts with a length, where the model's files tell none, and layers by kind.
+
+    The order of layers makes no difference to memory and time; fewer runs are added up faster.
+    """
+    kinds: dict[Layers, int] = {}
+    for run in facts.layers:
+        kind = replace(run, count=1)
+        kinds[kind] = kinds.get(kind, 0) + run.count
+    layers = tuple(replace(kind, count=count) for kind, count in kinds.items())
     if facts.max_positions > 0:
-        return facts
+        return replace(facts, layers=layers)
     needed = request.workload.input_tokens + request.workload.output_tokens
-    return replace(facts, max_positions=max(request.max_model_len or 0, needed, _UNKNOWN_LENGTH))
+    limit = max(request.max_model_len or 0, needed, _UNKNOWN_LENGTH)
+    return replace(facts, layers=layers, max_positions=limit)
+
+
+def _within(request: Request, facts: ModelFacts) -> Workload:
+    """The workload as far as the context goes: longer prompts cannot be sent."""
+    workload = request.workload
+    limit = min(request.max_model_len or facts.max_positions, facts.max_positions)
+    if facts.task != "generate":
+        return replace(workload, input_tokens=min(workload.input_tokens, limit), output_tokens=0)
+    outputs = min(workload.output_tokens, max(1, limit // 2))
+    inputs = max(1, min(workload.input_tokens, limit - outputs))
+    return replace(workload, input_tokens=inputs, output_tokens=min(outputs, limit - inputs))

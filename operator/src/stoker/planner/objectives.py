@@ -10,8 +10,10 @@ from typing import Final
 
 from stoker.model.sizing import Objective, Targets
 from stoker.planner import words
-from stoker.planner.candidates import Candidate
+from stoker.planner.candidates import NOTICED_ITL_S, Candidate
 
+# An answer that is there at once; see `NOTICED_ITL_S` for its tokens.
+_NOTICED_S: Final = 0.2
 # Times that differ by less than an estimate can tell are equal, and the cheaper way wins.
 _AS_FAST: Final = 1.1
 
@@ -120,8 +122,21 @@ def _multi_tenant(each: Candidate, _: float) -> Key:
 
 
 def _balanced(each: Candidate, _: float) -> Key:
-    """Dollars per token times seconds per request: each may double where the other halves."""
-    return (_cost(each) * each.expected.e2e_s.typical,)
+    """Dollars times seconds of a request, where what nobody notices counts for nothing.
+
+    The dollars are the geometric mean of those of a replica and of a token: a small load pays for
+    the replica, a large one for its tokens.
+    """
+    price = _price(each)
+    if math.isinf(price):
+        price = 1e9 * each.configuration.accelerators
+    waited = max(each.expected.e2e_s.typical, _NOTICED_S)
+    waited = max(waited, NOTICED_ITL_S * each.expected.e2e_s.typical / _itl(each))
+    return (price * waited / math.sqrt(max(1, each.expected.concurrency)),)
+
+
+def _itl(each: Candidate) -> float:
+    return max(each.expected.itl_s.typical, 1e-9)
 
 
 _KEYS: Final[dict[Objective, Callable[[Candidate, float], Key]]] = {

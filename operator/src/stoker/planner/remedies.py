@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from stoker.model.plan import Verdict
 from stoker.model.sizing import GIB, Alternative, Configuration, Request, Speculation
+from stoker.planner import quality
 from stoker.planner.alternatives import alternative
 from stoker.planner.ask import found_quantization
 from stoker.planner.candidates import Candidate, Reject
@@ -80,7 +81,7 @@ def ways_out(problem: Problem, nearest: Reject) -> tuple[Alternative, ...]:
     if len(found) < _ENOUGH:
         free = _with(problem.request, _NO_CUT)
         found.update(_other_types(problem, free))
-    return _sorted(found)
+    return _sorted(problem, found)
 
 
 def without_targets(problem: Problem, nearest: Candidate) -> tuple[Alternative, ...]:
@@ -118,7 +119,7 @@ def without_targets(problem: Problem, nearest: Candidate) -> tuple[Alternative, 
     text = ", ".join(f"optimization.targets.{name}: {value}" for name, value in relaxed.items())
     if text:
         found[text] = nearest
-    return _sorted(found)
+    return _sorted(problem, found)
 
 
 def without_wish(problem: Problem, refused: Verdict) -> tuple[Alternative, ...]:
@@ -142,7 +143,7 @@ def without_wish(problem: Problem, refused: Verdict) -> tuple[Alternative, ...]:
         if name == "quantization" and found_quantization(problem.facts) == "none":
             tries.append(Remedy(_CHECKPOINT, freed, quantized(problem.facts)))
         found.update(_plan_all(problem, iter(tries)))
-    return _sorted(found)
+    return _sorted(problem, found)
 
 
 def _single(problem: Problem, here: Request, nearest: Reject) -> Iterator[Remedy]:
@@ -168,7 +169,7 @@ def _freed(here: Request, used: Configuration) -> Iterator[Remedy]:
         yield Remedy(_SHORTER, replace(here, max_model_len=None))
     for size in _TENSORS:
         if size > used.tensor and (here.tensor is not None or here.per_replica is not None):
-            wish = _with(here, {**_NO_CUT, "tensor": size})
+            wish = replace(here, tensor=size, per_replica=None)
             yield Remedy(f"parallelism.tensor: {size}", wish)
     if here.workload.concurrency is not None:
         freed = replace(here, workload=replace(here.workload, concurrency=None))
@@ -186,7 +187,8 @@ def _freed(here: Request, used: Configuration) -> Iterator[Remedy]:
 def _offload(here: Request, nearest: Reject) -> Iterator[Remedy]:
     """Weights in processor memory: as much as is missing, and a tenth for the estimate."""
     size = math.ceil(nearest.shortage * 1.1 / GIB + (here.cpu_offload_gib or 0.0))
-    if size * GIB < nearest.memory.weights:
+    # Beyond half of the weights a token takes seconds.
+    if size * GIB < nearest.memory.weights / 2:
         used = nearest.configuration
         wish = replace(
             here,
@@ -254,6 +256,9 @@ def _plan_all(problem: Problem, remedies: Iterator[Remedy]) -> dict[str, Candida
             continue
         best = outcome.chosen[0]
         text = remedy.text
+        stages = best.configuration.pipeline
+        if stages > 1 and problem.request.pipeline is None:
+            text += f", parallelism.pipeline: {stages}"
         if _SHORTER in text:
             length = best.configuration.max_model_len
             text = text.replace(_SHORTER, f"{_SHORTER}: {length}")
@@ -261,8 +266,16 @@ def _plan_all(problem: Problem, remedies: Iterator[Remedy]) -> dict[str, Candida
     return found
 
 
-def _sorted(found: dict[str, Candidate]) -> tuple[Alternative, ...]:
-    ordered = sorted(found.items(), key=lambda item: (_price(item[1]), item[1].loss, item[0]))
+def _sorted(problem: Problem, found: dict[str, Candidate]) -> tuple[Alternative, ...]:
+    own = found_quantization(problem.facts)
+
+    def key(item: tuple[str, Candidate]) -> tuple[float, float, str]:
+        text, each = item
+        stored = each.configuration.quantization
+        loss = quality.loss_of("none" if stored == own else stored, each.configuration.kv_dtype)
+        return _price(each), loss, text
+
+    ordered = sorted(found.items(), key=key)
     return tuple(alternative(text, each) for text, each in ordered[:_MOST])
 
 

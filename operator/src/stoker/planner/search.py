@@ -6,7 +6,7 @@ quality is only spent where nothing fits without, unless the objective says othe
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from stoker.catalog.engines import EngineFeatures
@@ -98,11 +98,8 @@ def _types(problem: Problem) -> list[Gpu]:
 
 
 def _estimator(problem: Problem, ask: Ask, gpu: Gpu) -> Estimator:
-    workload = problem.request.workload
-    if not ask.generates:
-        workload = replace(workload, output_tokens=1)
-    version = problem.request.engine_version
-    return estimator_of(ask, gpu, workload, version, problem.calibrate)
+    request = problem.request
+    return estimator_of(ask, gpu, request.workload, request.engine_version, problem.calibrate)
 
 
 def _ordered(

@@ -38,7 +38,15 @@ def choice(ask: Ask, gpu: Gpu) -> str | None:
 
 def refuse(ask: Ask, gpu: Gpu) -> Verdict | None:
     """No type in common."""
-    if choice(ask, gpu) is not None:
+    found = choice(ask, gpu)
+    if found == "float32" and ask.request.quantization not in {None, "none"}:
+        return Verdict(
+            reasons.DTYPE_NOT_SUPPORTED,
+            f"optimization.quantization: a {ask.facts.model_type} model computes in float32 on "
+            f"{gpu.name}, and kernels for {ask.request.quantization} weights in 16 bits only; "
+            "remove the field or choose a GPU with bfloat16",
+        )
+    if found is not None:
         return None
     return Verdict(
         reasons.DTYPE_NOT_SUPPORTED,

@@ -75,11 +75,14 @@ class Stack:
             "defaultAccelerator": "cpu",
         }
 
-    def install(self) -> float:
-        """Install or upgrade the chart and wait for it; return the seconds it took."""
+    def install(self, **changes: Any) -> float:
+        """Install or upgrade the chart and wait for it; return the seconds it took.
+
+        `changes` replace whole values at the top of the chart's values.
+        """
         start = time.monotonic()
         with tempfile.NamedTemporaryFile("w", suffix=".yaml") as values:
-            yaml.safe_dump(self.values(), values)
+            yaml.safe_dump({**self.values(), **changes}, values)
             values.flush()
             self.cluster.helm(
                 "upgrade", "--install", RELEASE, str(CHART), "--namespace", OPERATOR_NAMESPACE,

@@ -50,6 +50,17 @@ def test_a_drain_of_no_time_is_not_an_abort() -> None:
     assert "--shutdown-timeout=1" in Vllm().arguments(config(drain_s=0))
 
 
+def test_an_executor_of_one_rank_gives_way_to_several() -> None:
+    uni = {"distributed-executor-backend": "uni"}
+    flag = "--distributed-executor-backend=uni"
+    assert flag in Vllm().arguments(config(args={**uni, "tensor-parallel-size": "1"}))
+    for size in ("tensor", "pipeline", "data"):
+        several = Vllm().arguments(config(args={**uni, f"{size}-parallel-size": "2"}))
+        assert flag not in several
+    mp = {"distributed-executor-backend": "mp", "tensor-parallel-size": "2"}
+    assert "--distributed-executor-backend=mp" in Vllm().arguments(config(args=mp))
+
+
 @pytest.mark.parametrize("flag", ["port", "--host", "served_model_name", "disable-log-stats"])
 def test_flags_of_ours_are_refused_by_name(flag: str) -> None:
     with pytest.raises(ContractError, match=flag.strip("-").replace("_", "-")):

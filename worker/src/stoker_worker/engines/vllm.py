@@ -42,8 +42,10 @@ OWNED = frozenset(
         "uds",
     }
 )
-# The only executor that spans pods without Ray, so in a group it is ours to set.
+# In a group the executor is ours to set: only `mp` spans pods without Ray. And `uni`, which saves a
+# process where there is one rank, cannot run two.
 EXECUTOR = "distributed-executor-backend"
+_SIZES = ("tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size")
 BARE_SWITCHES = frozenset({"aggregate-engine-logging", "data-parallel-multi-port-external-lb"})
 # Read every few seconds by us and many times a second by the endpoint picker.
 QUIET_ENDPOINTS = "/health,/metrics,/load,/v1/models"
@@ -122,8 +124,10 @@ class Vllm:
         ]
         if "disable-access-log-for-endpoints" not in given:
             arguments.append(f"--disable-access-log-for-endpoints={QUIET_ENDPOINTS}")
-        if place is not None:
+        several = any(given.get(name, "1") != "1" for name in _SIZES)
+        if place is not None or (several and given.get(EXECUTOR) == "uni"):
             given.pop(EXECUTOR, None)
+        if place is not None:
             arguments += _launch(place)
         for name in sorted(given):
             arguments += _flag(name, given[name])

@@ -21,7 +21,12 @@ class NotFound(StokerError):
 
 
 class Refused(StokerError):
-    """The API server refuses what was asked and will refuse it again: invalid or forbidden."""
+    """The API server refuses what was asked and will refuse it again: invalid or forbidden.
+
+    `kind` is that of the object, where it was one of a service's.
+    """
+
+    kind: str = ""
 
 
 class Terminating(StokerError):

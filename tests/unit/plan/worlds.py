@@ -6,12 +6,14 @@ come back with defaults that the API server adds. It never decides anything.
 
 import copy
 import itertools
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from stoker import autoscale, naming
 from stoker.api.v1alpha1 import InferenceServiceSpec
+from stoker.catalog.load import builtin_gpus
 from stoker.model.load import Load
 from stoker.model.moment import Moment
 from stoker.model.observed import (
@@ -27,6 +29,9 @@ from stoker.model.platform import AcceleratorPlatform, EnginePlatform, Mount, Pl
 from stoker.model.scale import History
 from stoker.naming import Component
 from stoker.plan.service import plan_service
+from stoker_worker import modelfacts
+from stoker_worker.contract import Termination
+from stoker_worker.modelfacts import Layers, ModelFacts
 
 KEY = Key("chat", "llama")
 PLATFORM = Platform(
@@ -68,6 +73,35 @@ PLATFORM = Platform(
     allowed_tolerations=("dedicated",),
     allowed_priority_classes=("serving",),
     allowed_runtime_classes=("nvidia",),
+)
+
+
+_TYPES = builtin_gpus()
+# The same, with what the types can do: there plans are made.
+PLANNING = replace(
+    PLATFORM,
+    gpus={
+        "cpu": _TYPES["cpu"],
+        "nvidia-l4": _TYPES["nvidia-l4"],
+        "nvidia-a100": replace(_TYPES["nvidia-a100-80gb"], name="nvidia-a100"),
+    },
+)
+# Llama 3.1 8B.
+FACTS = ModelFacts(
+    digest="sha256:llama",
+    architecture="LlamaForCausalLM",
+    model_type="llama",
+    dtype="bfloat16",
+    hidden=4096,
+    heads=32,
+    vocab=128_256,
+    max_positions=131_072,
+    layers=(Layers(32, modelfacts.FULL, kv_heads=8, head_dim=128),),
+    parameters=8_030_261_248,
+    embedding_parameters=1_050_673_152,
+    weight_bytes=16_060_522_496,
+    bytes_by_dtype={"BF16": 16_060_522_496},
+    intermediate=14_336,
 )
 
 
@@ -119,6 +153,11 @@ class World:
         self.objects: dict[tuple[str, str], ObservedObject] = {}
         self.pods: dict[str, ObservedPod] = {}
         self.claims: dict[str, str | None] = {"models": "Bound", "engine-packages": "Bound"}
+        self.annotations: dict[str, str] = {}
+        self.shared_facts: str | None = None
+        self.job_refused: str | None = None
+        # What a facts pod leaves: facts, or what the worker found wrong with the model.
+        self.model: ModelFacts | Termination = FACTS
         self.taken: frozenset[tuple[str, str]] = frozenset()
         self.deleting = False
         self.time = 1000.0
@@ -134,7 +173,7 @@ class World:
             resource_version="1",
             spec=None if self.spec_error else self.spec,
             spec_error=self.spec_error,
-            annotations={},
+            annotations=self.annotations,
             status=self.status,
             deleting=self.deleting,
         )
@@ -143,6 +182,9 @@ class World:
             objects=tuple(self.objects.values()),
             pods=tuple(self.pods.values()),
             claims=self.claims,
+            claim_uids={name: f"uid-{name}" for name, phase in self.claims.items() if phase},
+            shared_facts=self.shared_facts,
+            job_refused=self.job_refused,
             taken=self.taken,
         )
 
@@ -167,6 +209,12 @@ class World:
                 assert present.uid == action.uid
                 if action.kind == "Deployment":
                     self._orphan(present)
+                if action.kind == "Job":
+                    self.pods = {
+                        name: each
+                        for name, each in self.pods.items()
+                        if not name.startswith(f"{action.name}-")
+                    }
         self.status = plan.status
         self.time += 1
         return plan
@@ -177,6 +225,9 @@ class World:
             self.pods = {name: pod for name, pod in self.pods.items() if not pod.deleting}
         if start:
             for name, each in self.pods.items():
+                if each.component is Component.FACTS:
+                    self.pods[name] = self._read(each)
+                    continue
                 bad = self.broken.get(each.revision or "")
                 self.pods[name] = replace(
                     each, ready=not bad and not each.deleting, failures=bad or (), ip="10.0.0.9"
@@ -184,6 +235,8 @@ class World:
         for present in list(self.objects.values()):
             if present.kind == "Deployment":
                 self._run_deployment(present)
+            if present.kind == "Job":
+                self._run_job(present)
 
     def settle(self, load: Load | None = None, limit: int = 60) -> Plan:
         """Look and let the cluster act until nothing moves."""
@@ -268,6 +321,32 @@ class World:
             "readyReplicas": min(ready, told),
         }
         self.objects["Deployment", present.name] = replace(present, body=body)
+
+    def _run_job(self, present: ObservedObject) -> None:
+        name = f"{present.name}-x"
+        known = self.pods.get(name)
+        if known is None:
+            self.pods[name] = pod(
+                name, component=Component.FACTS, revision=None, created=next(self._numbers)
+            )
+        elif known.phase in {"Succeeded", "Failed"}:
+            word = "Complete" if known.phase == "Succeeded" else "Failed"
+            status = {"conditions": [{"type": word, "status": "True", "message": "it ended"}]}
+            body = {**present.body, "status": status}
+            self.objects["Job", present.name] = replace(present, body=body)
+
+    def _read(self, reader: ObservedPod) -> ObservedPod:
+        if isinstance(self.model, Termination):
+            last = ContainerFailure(
+                "facts", "Error", "", exit_code=1, termination=self.model.to_json()
+            )
+            return replace(reader, phase="Failed", failures=(last,))
+        found = json.dumps({"facts": modelfacts.to_dict(self.model)})
+        return replace(reader, phase="Succeeded", result=found)
+
+    def jobs(self) -> list[str]:
+        """Names of the Jobs that there are."""
+        return [name for kind, name in self.objects if kind == "Job"]
 
     def _orphan(self, deployment: ObservedObject) -> None:
         revision = _labels(deployment).get(naming.LABEL_REVISION)

@@ -66,7 +66,7 @@ def test_every_field_becomes_a_wish() -> None:
         kv_dtype="bf16",
         kv_offload_gib=8,
         cpu_offload_gib=0,
-        speculation=Speculation("eagle", 3, "heads/a"),
+        speculation=Speculation("eagle", 3, "/models/heads/a"),
         prefix_caching=False,
         chunked_prefill=True,
         max_num_seqs=8,

@@ -21,7 +21,7 @@ from stoker.cluster.client import APPLY, Client
 from stoker.cluster.kinds import Kind, child
 from stoker.cluster.observe import controller_uid
 from stoker.cluster.store import Store
-from stoker.errors import Conflict, NotFound
+from stoker.errors import Conflict, NotFound, Refused
 from stoker.model.observed import Observed, ObservedService
 from stoker.model.plan import Apply, Delete
 
@@ -98,10 +98,14 @@ class Applier:
         return writes
 
     async def _perform(self, service: ObservedService, action: Apply | Delete) -> None:
-        if isinstance(action, Apply):
-            await self._apply(service, action)
-        else:
+        if isinstance(action, Delete):
             await self._delete(service, action)
+            return
+        try:
+            await self._apply(service, action)
+        except Refused as error:
+            error.kind = action.manifest["kind"]
+            raise
 
     async def _apply(self, service: ObservedService, action: Apply) -> None:
         manifest: dict[str, Any] = {**action.manifest}

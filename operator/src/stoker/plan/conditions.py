@@ -7,18 +7,21 @@ the new one is then in `Progressing`. Each condition carries the generation that
 
 Two kinds of condition are abnormal when true: `NameTaken`, and `Reconciling` and `Stalled`, which
 follow the convention of kstatus (Helm, Flux, kubectl apply-wait tools): they are there only while
-they are true.
+they are true. So is `BetterPlanAvailable`, which is good news.
 """
 
 from collections.abc import Callable
 from typing import Final
 
 from stoker.model import reasons
+from stoker.model.location import location_of
 from stoker.model.plan import Condition, Verdict
-from stoker.plan import failures
+from stoker.plan import facts, failures
 from stoker.plan.situation import Situation
 
 READY: Final = "Ready"
+PLANNED: Final = facts.PLANNED
+BETTER_PLAN_AVAILABLE: Final = "BetterPlanAvailable"
 PROGRESSING: Final = "Progressing"
 SCHEDULABLE: Final = "Schedulable"
 SCALING_ACTIVE: Final = "ScalingActive"
@@ -38,14 +41,18 @@ def judge(situation: Situation) -> tuple[Condition, ...]:
     """Every condition of the service, in a fixed order."""
     conditions = [
         _first(READY, _READY_CHECKS, situation),
+        _first(PLANNED, (_not_considered, _planned), situation),
         _first(PROGRESSING, _PROGRESSING_CHECKS, situation),
         _first(SCALING_ACTIVE, (_scaling,), situation),
         _first(SCHEDULABLE, _SCHEDULABLE_CHECKS, situation),
         _first(MODEL_READY, _MODEL_CHECKS, situation),
         _first(NAME_TAKEN, (_name_taken, _names_free), situation),
     ]
-    progressing = conditions[1]
-    stalled = _refused(situation) or _name_taken(situation)
+    if situation.planning is not None and situation.planning.offer is not None:
+        verdict = situation.planning.offer.verdict
+        conditions.append(_condition(BETTER_PLAN_AVAILABLE, "True", verdict))
+    progressing = next(each for each in conditions if each.type == PROGRESSING)
+    stalled = _refused(situation) or _name_taken(situation) or _cannot_be_planned(situation)
     if stalled is not None:
         conditions.append(_condition(STALLED, "True", stalled[1]))
     elif progressing.status == "True":
@@ -92,6 +99,28 @@ def _names_free(_: Situation) -> Finding:
     return "False", Verdict(reasons.NAMES_FREE, "Every object of the service is its own.")
 
 
+# Planned.
+
+
+def _not_considered(situation: Situation) -> Finding:
+    return None if situation.refusal is None else ("Unknown", situation.refusal)
+
+
+def _planned(situation: Situation) -> Finding:
+    planning = situation.planning
+    return None if planning is None else (planning.status, planning.verdict)
+
+
+def _cannot_be_planned(situation: Situation) -> Finding:
+    problem = situation.planning.problem if situation.planning is not None else None
+    return None if problem is None else ("False", problem)
+
+
+def _planning_waits(situation: Situation) -> Finding:
+    waits = situation.planning.waits if situation.planning is not None else None
+    return None if waits is None else ("False", waits)
+
+
 # Ready.
 
 
@@ -100,12 +129,14 @@ def _name_taken_blocks(situation: Situation) -> Finding:
     return None if found is None else ("False", found[1])
 
 
-def _old_revision_serves_refused_spec(situation: Situation) -> Finding:
-    if situation.refusal is None or situation.ready == 0 or not _frontend_ready(situation):
+def _old_revision_serves_unwanted_spec(situation: Situation) -> Finding:
+    """The spec is refused, or there is no plan for it (yet)."""
+    finding = _refused(situation) or _cannot_be_planned(situation) or _planning_waits(situation)
+    if finding is None or situation.ready == 0 or not _frontend_ready(situation):
         return None
     return "True", Verdict(
         reasons.OLD_REVISION_SERVES,
-        f"The last good revision keeps serving. {situation.refusal.message}",
+        f"The last good revision keeps serving. {finding[1].message}",
     )
 
 
@@ -166,7 +197,8 @@ def _claim(situation: Situation) -> Finding:
         return None
     claim, phase = problem
     if phase is None:
-        models = situation.replica is None or situation.replica.claim == claim
+        spec = situation.spec
+        models = spec is None or location_of(spec.model.uri)[0] == claim
         remedy = "correct model.uri" if models else "ask who keeps the engine catalogue"
         return "False", Verdict(
             reasons.CLAIM_NOT_FOUND,
@@ -199,14 +231,16 @@ def _frontend_ready(situation: Situation) -> bool:
 
 _READY_CHECKS: Final[tuple[Check, ...]] = (
     _name_taken_blocks,
-    _old_revision_serves_refused_spec,
+    _old_revision_serves_unwanted_spec,
     _refused,
+    _cannot_be_planned,
     _frontend_not_ready,
     _scaled_to_zero,
     _all_ready,
     _old_revision_serves,
     _some_ready,
     _claim,  # before failures: a missing claim makes the scheduler speak too, but less clearly
+    _planning_waits,
     _failing,
     _waking,
     _waiting,
@@ -214,6 +248,23 @@ _READY_CHECKS: Final[tuple[Check, ...]] = (
 
 
 # Progressing.
+
+
+def _not_planned(situation: Situation) -> Finding:
+    """The last good revision is carried out instead, so nothing else tells of the new one."""
+    held = _planning_waits(situation)
+    finding = _cannot_be_planned(situation) or (held and (_claim(situation) or held))
+    if finding is None:
+        return None
+    verdict = finding[1]
+    if held is not None and verdict is held[1] and verdict.reason == reasons.READING_MODEL:
+        return "True", verdict
+    if not situation.states:
+        return "False", verdict
+    return "False", Verdict(
+        reasons.ROLLOUT_BLOCKED,
+        f"The new revision cannot be planned ({verdict.reason}): {verdict.message}",
+    )
 
 
 def _rollout_blocked(situation: Situation) -> Finding:
@@ -252,6 +303,7 @@ def _settled(_: Situation) -> Finding:
 _PROGRESSING_CHECKS: Final[tuple[Check, ...]] = (
     _name_taken_blocks,
     _refused,
+    _not_planned,
     _rollout_blocked,
     _rolling_out,
     _scaling_now,
@@ -272,14 +324,16 @@ def _scaling(situation: Situation) -> Finding:
 
 def _unschedulable(situation: Situation) -> Finding:
     resource = situation.replica.accelerators.resource if situation.replica is not None else None
-    verdict = failures.unschedulable_of(situation.engines, resource) or failures.unschedulable_of(
-        situation.frontends, None
+    verdict = (
+        failures.unschedulable_of(situation.engines, resource)
+        or failures.unschedulable_of(situation.readers, resource)
+        or failures.unschedulable_of(situation.frontends, None)
     )
     return None if verdict is None else ("False", verdict)
 
 
 def _nothing_to_schedule(situation: Situation) -> Finding:
-    if situation.engines:
+    if situation.engines or situation.readers:
         return None
     return "Unknown", Verdict(reasons.NOTHING_TO_SCHEDULE, "There is no replica to place.")
 
@@ -292,6 +346,13 @@ _SCHEDULABLE_CHECKS: Final[tuple[Check, ...]] = (_unschedulable, _nothing_to_sch
 
 
 # ModelReady.
+
+
+def _model_refused(situation: Situation) -> Finding:
+    planning = situation.planning
+    if planning is None or planning.reading is None or not planning.reading.failed:
+        return None
+    return _cannot_be_planned(situation)
 
 
 def _model_loaded(situation: Situation) -> Finding:
@@ -318,6 +379,7 @@ def _model_unknown(_: Situation) -> Finding:
 
 
 _MODEL_CHECKS: Final[tuple[Check, ...]] = (
+    _model_refused,
     _model_loaded,
     _claim,
     _model_broken,

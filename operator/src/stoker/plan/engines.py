@@ -84,7 +84,7 @@ def _outdated(now: Situation, revision: str, present: ObservedObject) -> bool:
 
 
 def _rendered(now: Situation, revision: str, replicas: int) -> dict[str, Any] | None:
-    """Today's rendering; None for a revision whose spec is no longer known."""
+    """Today's rendering; None for a revision whose spec or plan is not known (any more)."""
     if revision != now.revision or now.replica is None:
         return None
     owner = objects.owner_of(now.observed.service)

@@ -11,7 +11,7 @@ looks again.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -66,7 +66,8 @@ def read(observed: Observed, wanted: Replica, *, ask: bool = True) -> Reading:
     present = observed.object("Job", job["metadata"]["name"])
     others = _removals(observed, but=job["metadata"]["name"])
     if present is None:
-        made = (Apply(job, reasons.MISSING),) if ask and not observed.taken else ()
+        free = ("Job", job["metadata"]["name"]) not in observed.taken
+        made = (Apply(job, reasons.MISSING),) if ask and free else ()
         return _kept(observed, Reading(source, verdict=_READING, writes=(*made, *others)))
     found = _result(observed, present, source, wanted.accelerators.resource)
     return _kept(observed, replace(found, writes=(*found.writes, *others)))
@@ -166,13 +167,19 @@ def _kept(observed: Observed, found: Reading) -> Reading:
     """While a Job looks again, what the last one said of this spec and this model still stands."""
     if found.facts is not None or found.failed:
         return found
+    verdict = told(observed, "False")
+    return found if verdict is None else replace(found, verdict=verdict, failed=True)
+
+
+def told(observed: Observed, status: str, words: Collection[str] | None = None) -> Verdict | None:
+    """What the last pass said of the plan for this very spec, if that was its word."""
     service = observed.service
     for condition in service.status.get("conditions") or ():
         if (
             condition.get("type") == PLANNED
-            and condition.get("status") == "False"
+            and condition.get("status") == status
             and condition.get("observedGeneration") == service.generation
+            and (words is None or condition.get("reason") in words)
         ):
-            verdict = Verdict(str(condition["reason"]), str(condition.get("message")))
-            return replace(found, verdict=verdict, failed=True)
-    return found
+            return Verdict(str(condition["reason"]), str(condition.get("message")))
+    return None

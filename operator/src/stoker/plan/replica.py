@@ -1,15 +1,35 @@
-"""The spec meets the catalogue: what one replica is. Only for a spec that was not refused."""
+"""The spec meets the catalogue and the plan: what one replica is.
 
+Only for a spec that was not refused. Flags and variables come from three sides: the administrator's
+defaults, the plan over them, the user's own over both. Defaults that the planner was told of as
+wishes are in the plan already, and only there.
+"""
+
+import math
 from collections.abc import Mapping
+from typing import Final
 
 from stoker.api.v1alpha1 import InferenceServiceSpec
 from stoker.model.location import location_of
 from stoker.model.observed import Key
 from stoker.model.platform import EnginePlatform, Platform
-from stoker.model.replica import Accelerators, Pairs, PodAdditions, Replica
+from stoker.model.replica import Accelerators, Pairs, PodAdditions, Replica, Run
+from stoker.planner.request import FLAGS
+
+_PLAIN: Final = Run()
+# Flags that the summary tells of.
+_TOLD: Final = {
+    "tensor-parallel-size": "tensor parallel",
+    "pipeline-parallel-size": "pipeline parallel",
+    "data-parallel-size": "data parallel",
+    "quantization": "weights in",
+    "kv-cache-dtype": "KV cache in",
+}
 
 
-def replica_of(key: Key, spec: InferenceServiceSpec, platform: Platform) -> Replica:
+def replica_of(
+    key: Key, spec: InferenceServiceSpec, platform: Platform, run: Run = _PLAIN
+) -> Replica:
     """Everything that decides how an engine pod of this service looks."""
     engine = platform.engines[spec.engine.name.value]
     claim, folder = model_location(spec)
@@ -20,12 +40,16 @@ def replica_of(key: Key, spec: InferenceServiceSpec, platform: Platform) -> Repl
         claim=claim,
         folder=folder,
         served_names=served_names(key, spec),
-        args=_args(spec, engine),
+        args=_args(spec, engine, run),
         env=_pairs(
-            {**engine.env, **{variable.name: variable.value for variable in spec.engine.env}}
+            {
+                **engine.env,
+                **dict(run.env),
+                **{variable.name: variable.value for variable in spec.engine.env},
+            }
         ),
         mounts=engine.mounts,
-        accelerators=_accelerators(spec, platform),
+        accelerators=_accelerators(spec, platform, run),
         additions=_additions(spec),
         shared_memory=engine.shared_memory,
         worker_image=platform.worker_image,
@@ -45,9 +69,20 @@ def served_names(key: Key, spec: InferenceServiceSpec) -> tuple[str, ...]:
     return tuple(dict.fromkeys((spec.model.served_name or key.name, *spec.model.aliases)))
 
 
+def types_of(spec: InferenceServiceSpec, platform: Platform) -> tuple[str, ...]:
+    """Accelerator types that the spec names, or the administrator's default."""
+    return tuple(spec.accelerator.types) or (platform.default_accelerator,)
+
+
 def ranks_of(spec: InferenceServiceSpec) -> int:
-    """Accelerators of one replica, which is also its tensor parallel size."""
-    return spec.parallelism.tensor or spec.accelerator.per_replica or 1
+    """Accelerators of one replica, as far as the spec says; one for what it leaves open."""
+    return spec.accelerator.per_replica or math.prod(spec.parallelism.given)
+
+
+def tensor_of(spec: InferenceServiceSpec) -> int:
+    """Tensor parallel size without a plan: what the other sizes leave of the accelerators."""
+    others = (spec.parallelism.pipeline or 1) * (spec.parallelism.data or 1)
+    return spec.parallelism.tensor or max(1, ranks_of(spec) // others)
 
 
 def describe(replica: Replica) -> str:
@@ -55,25 +90,28 @@ def describe(replica: Replica) -> str:
     accelerators = replica.accelerators
     parts = [f"{replica.engine} on {accelerators.count} x {'/'.join(accelerators.names)}"]
     args = dict(replica.args)
-    if "tensor-parallel-size" in args:
-        parts.append(f"tensor parallel {args['tensor-parallel-size']}")
+    parts.extend(f"{words} {args[name]}" for name, words in _TOLD.items() if name in args)
     if "max-model-len" in args:
         parts.append(f"{args['max-model-len']} tokens")
     return ", ".join(parts)
 
 
-def _args(spec: InferenceServiceSpec, engine: EnginePlatform) -> Pairs:
-    args = {**engine.args, **spec.engine.args}
-    ranks = ranks_of(spec)
-    if ranks > 1:
-        args["tensor-parallel-size"] = str(ranks)
-    if spec.context.max_model_len is not None:
-        args["max-model-len"] = str(spec.context.max_model_len)
+def _args(spec: InferenceServiceSpec, engine: EnginePlatform, run: Run) -> Pairs:
+    defaults = engine.args
+    if run.accelerator is not None:
+        defaults = {name: text for name, text in defaults.items() if name not in FLAGS}
+    args = {**defaults, **dict(run.args), **spec.engine.args}
+    if run.accelerator is None:
+        if tensor_of(spec) > 1:
+            args["tensor-parallel-size"] = str(tensor_of(spec))
+        if spec.context.max_model_len is not None:
+            args["max-model-len"] = str(spec.context.max_model_len)
     return _pairs(args)
 
 
-def _accelerators(spec: InferenceServiceSpec, platform: Platform) -> Accelerators:
-    names = tuple(spec.accelerator.types) or (platform.default_accelerator,)
+def _accelerators(spec: InferenceServiceSpec, platform: Platform, run: Run) -> Accelerators:
+    names = types_of(spec, platform) if run.accelerator is None else (run.accelerator,)
+    count = ranks_of(spec) if run.accelerator is None else run.ranks
     entries = [platform.accelerators[name] for name in names]
     tolerations = dict.fromkeys(
         _pairs(toleration) for entry in entries for toleration in entry.tolerations
@@ -81,7 +119,7 @@ def _accelerators(spec: InferenceServiceSpec, platform: Platform) -> Accelerator
     selectors = dict.fromkeys(_pairs(entry.node_selector) for entry in entries)
     # An entry that any node fits leaves nothing to choose.
     choices = tuple(selectors) if () not in selectors else ((),)
-    return Accelerators(names, entries[0].resource, ranks_of(spec), choices, tuple(tolerations))
+    return Accelerators(names, entries[0].resource, count, choices, tuple(tolerations))
 
 
 def _additions(spec: InferenceServiceSpec) -> PodAdditions:

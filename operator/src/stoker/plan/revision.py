@@ -8,6 +8,10 @@ a new worker image or an edited catalogue restarts nothing, it waits for the nex
 A factor of a type that has no canonical form is an error, rather than a hash of too little. The
 factors and the hash are frozen by a test; a new field of the spec joins with the value that leaves
 older specs their hash: None and empty factors are left out.
+
+A plan is one factor more, where it makes a replica differ from what the plain fields of the spec
+give. It was named when the plan was made and stands in the status with it, so that a plan that is
+kept names the same revision for ever.
 """
 
 import hashlib
@@ -18,15 +22,27 @@ from typing import Final
 
 from stoker.api.v1alpha1 import InferenceServiceSpec
 from stoker.model.observed import Key
+from stoker.model.replica import Replica, Run
 from stoker.plan import replica
 from stoker.quantity import parse_quantity
 
 LENGTH: Final = 8
+_DECIDED: Final = frozenset({"acceleratorTypes", "ranks", "tensor", "maxModelLen"})
 
 
-def revision_of(key: Key, spec: InferenceServiceSpec) -> str:
-    """The revision that this spec asks for."""
+def revision_of(
+    key: Key, spec: InferenceServiceSpec, plan: str = "", *, decides: bool = False
+) -> str:
+    """The revision that this spec asks for.
+
+    `plan` is what `plan_factor` gave. A plan that `decides` says what the spec may say of
+    accelerators and length, so whoever writes down what was planned anyway restarts nothing.
+    """
     given = {name: canonical(value) for name, value in factors(key, spec).items()}
+    if plan:
+        given["plan"] = plan
+        if decides:
+            given = {name: value for name, value in given.items() if name not in _DECIDED}
     text = json.dumps(
         {name: value for name, value in given.items() if value not in (None, {}, [])},
         sort_keys=True,
@@ -47,6 +63,7 @@ def factors(key: Key, spec: InferenceServiceSpec) -> dict[str, object]:
         "env": {variable.name: variable.value for variable in spec.engine.env},
         "acceleratorTypes": spec.accelerator.types,
         "ranks": replica.ranks_of(spec),
+        "tensor": _unless(replica.tensor_of(spec), replica.ranks_of(spec)),
         "maxModelLen": spec.context.max_model_len,
         "nodeSelector": template.node_selector,
         "tolerations": [
@@ -62,6 +79,18 @@ def factors(key: Key, spec: InferenceServiceSpec) -> dict[str, object]:
     }
 
 
+def plan_factor(run: Run, planned: Replica, plain: Replica) -> str:
+    """Names a plan; empty where the plain fields of the spec give the same replica."""
+    if (planned.args, planned.env, planned.accelerators) == (
+        plain.args,
+        plain.env,
+        plain.accelerators,
+    ):
+        return ""
+    text = json.dumps([run.args, run.env, run.accelerator, run.ranks], separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
+
+
 def canonical(value: object) -> object:
     """A form that equal values share; TypeError for a type that has none."""
     match value:
@@ -75,6 +104,10 @@ def canonical(value: object) -> object:
             return {str(name): canonical(item) for name, item in value.items()}
         case _:
             raise TypeError(f"a revision cannot be named by a {type(value).__name__}")
+
+
+def _unless(value: int, usual: int) -> int | None:
+    return None if value == usual else value
 
 
 def _amounts(resources: Mapping[str, str]) -> dict[str, str]:

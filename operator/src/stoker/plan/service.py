@@ -1,6 +1,6 @@
 """One pass over one service: from a look at the cluster to everything that should happen.
 
-    refuse?  →  revision  →  rollout step  →  writes  →  conditions  →  status, events
+    refuse?  →  plan  →  revision  →  rollout step  →  writes  →  conditions  →  status, events
 
 This is the only place that decides replicas of Deployments: the autoscaler says how many there
 should be in all, the rollout step shares them among revisions. What cannot be carried out changes
@@ -20,12 +20,12 @@ from stoker.plan import (
     conditions,
     engines,
     frontend,
-    replica,
-    revision,
+    planning,
     rollout,
     situation,
     status,
 )
+from stoker.plan.planning import Planning
 from stoker.plan.situation import Situation
 from stoker.render import objects, support
 
@@ -52,17 +52,16 @@ def situate(observed: Observed, scale: ScaleDecision, platform: Platform) -> Sit
     service = observed.service
     spec = service.spec
     refusal = _refusal(service, platform)
-    wanted = _revision(service, refusal)
+    planned = None
+    if spec is not None and refusal is None:
+        planned = planning.consider(observed, spec, platform)
+    wanted = _revision(service, planned)
     states = situation.revision_states(observed)
     return Situation(
         observed=observed,
         scale=scale,
         refusal=refusal,
-        replica=(
-            None
-            if spec is None or refusal is not None
-            else replica.replica_of(service.key, spec, platform)
-        ),
+        planning=planned,
         revision=wanted,
         states=states,
         step=_step(spec, scale, wanted, states),
@@ -79,10 +78,10 @@ def _refusal(service: ObservedService, platform: Platform) -> Verdict | None:
     return admission.refuse(service.spec, platform)
 
 
-def _revision(service: ObservedService, refusal: Verdict | None) -> str | None:
-    """The revision to carry out: the spec's, or the last good one where the spec is refused."""
-    if service.spec is not None and refusal is None:
-        return revision.revision_of(service.key, service.spec)
+def _revision(service: ObservedService, planned: Planning | None) -> str | None:
+    """The revision to carry out: the plan's, or the last good one where there is none."""
+    if planned is not None and planned.revision is not None:
+        return planned.revision
     last = service.status.get("revision")
     return last if isinstance(last, str) else None
 
@@ -116,6 +115,8 @@ def _writes(present: Situation, platform: Platform) -> tuple[list[Apply | Delete
         frontend_writes, frontend_notes = frontend.plan_frontend(observed, spec, platform)
         writes.extend(frontend_writes)
         notes.extend(frontend_notes)
+    if present.planning is not None:
+        writes.extend(present.planning.writes)
     engine_writes, engine_notes = engines.plan_engines(present)
     # Engines first: they are what takes long to start.
     return [*engine_writes, *writes], [*notes, *engine_notes]

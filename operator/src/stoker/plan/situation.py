@@ -16,6 +16,7 @@ from stoker.model.replica import Replica
 from stoker.model.scale import ScaleDecision
 from stoker.naming import Component
 from stoker.plan import failures
+from stoker.plan.planning import Planning
 from stoker.plan.rollout import RevisionState, Step
 from stoker.render import engine
 
@@ -27,11 +28,16 @@ class Situation:
     observed: Observed
     scale: ScaleDecision
     refusal: Verdict | None  # why the spec cannot be carried out
-    replica: Replica | None  # what the spec asks for; None where it is refused
+    planning: Planning | None  # what became of the plan; None where the spec is refused
     revision: str | None  # the revision that is carried out
     states: tuple[RevisionState, ...]
     step: Step
     frontend_replicas: int
+
+    @property
+    def replica(self) -> Replica | None:
+        """What one replica of the wanted revision is; None where that cannot be told."""
+        return None if self.planning is None else self.planning.replica
 
     @property
     def spec(self) -> InferenceServiceSpec | None:
@@ -47,6 +53,11 @@ class Situation:
     def frontends(self) -> list[ObservedPod]:
         """Frontend pods."""
         return pods_of(self.observed, Component.FRONTEND)
+
+    @property
+    def readers(self) -> list[ObservedPod]:
+        """Pods that look at the model."""
+        return pods_of(self.observed, Component.FACTS)
 
     @property
     def mine(self) -> list[ObservedPod]:

@@ -30,6 +30,7 @@ _EXPECTED: Final = frozenset(
         reasons.FIXED_REPLICAS,
         reasons.FRONTEND_NOT_READY,
         reasons.METRICS_MISSING,
+        reasons.READING_MODEL,
         reasons.SETTLED,
         reasons.WAITING_FOR_PODS,
     }
@@ -68,14 +69,11 @@ def build_status(
     }
     if situation.revision is not None:
         status["revision"] = situation.revision
-    if situation.spec is not None:
-        status["model"] = {"name": replica.served_names(key, situation.spec)[0]}
-    elif "model" in before:
-        status["model"] = before["model"]
-    if situation.replica is not None:
-        status["plan"] = {"summary": replica.describe(situation.replica)}
-    elif "plan" in before:
-        status["plan"] = before["plan"]
+    model, plan = _model(situation, before), _plan(situation, before)
+    if model is not None:
+        status["model"] = model
+    if plan is not None:
+        status["plan"] = plan
     last = _last_scale(situation, before, now)
     if last is not None:
         status["lastScale"] = last
@@ -104,6 +102,37 @@ def build_events(situation: Situation, conditions: Iterable[Condition]) -> tuple
             Event("Normal", verdict.reason, f"{told} to {wanted} replicas: {verdict.message}")
         )
     return tuple(events)
+
+
+def _model(situation: Situation, before: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The name that clients send, and what is known of the model."""
+    told = before.get("model")
+    known: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
+    if situation.spec is None:
+        return known or None
+    name = replica.served_names(situation.observed.service.key, situation.spec)[0]
+    reading = None if situation.planning is None else situation.planning.reading
+    if reading is None or reading.facts is None:
+        # Facts of an earlier model are kept: its plan may still run, or be wanted back.
+        return {**known, "name": name}
+    facts = reading.facts
+    return {
+        "name": name,
+        "architecture": facts.architecture,
+        "parameters": facts.parameters,
+        "bytes": facts.weight_bytes,
+        "digest": facts.digest,
+        "source": reading.source,
+        "facts": reading.text,
+    }
+
+
+def _plan(situation: Situation, before: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    planning = situation.planning
+    if planning is not None and planning.plan is not None:
+        return {name: value for name, value in planning.plan.items() if value is not None}
+    told = before.get("plan")
+    return told if isinstance(told, Mapping) else None
 
 
 def _revisions(situation: Situation) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from stoker.api.optimization import Optimization
 from stoker.api.v1alpha1 import InferenceServiceSpec
 from stoker.model.sizing import Objective, Request, Speculation, Targets, Workload
 from stoker.quantity import parse_duration
+from stoker_worker import contract
 
 DIGEST_LENGTH: Final = 16
 KV_SPACE_VARIABLE: Final = "VLLM_CPU_KVCACHE_SPACE"
@@ -169,7 +170,8 @@ def _speculation(wanted: Optimization) -> Speculation | None:
     asked = wanted.speculative
     if asked.method == "auto":
         return None
-    return Speculation(asked.method, asked.tokens, asked.model)
+    folder = None if asked.model is None else f"{contract.MODEL_DIR}/{asked.model}"
+    return Speculation(asked.method, asked.tokens, folder)
 
 
 def _targets(wanted: Optimization) -> Targets:

@@ -44,6 +44,8 @@ _log = logging.getLogger(__name__)
 _TAKEN_RETRY_S: Final = 10.0
 # What the API server refused, it may accept after a change of quota or policy.
 _REFUSED_RETRY_S: Final = 30.0
+# A namespace that forbids Jobs is not asked again for a while.
+_NO_JOBS_S: Final = 300.0
 
 
 class ServiceReconciler:
@@ -70,6 +72,8 @@ class ServiceReconciler:
         self._samplers = samplers
         self._metrics = metrics
         self._histories: dict[Key, History] = {}
+        # Why the Job that reads a model was refused, and when to ask again.
+        self._no_jobs: dict[Key, tuple[str, float]] = {}
         self._backoff: Backoff[Key] = Backoff()
         self._passes = itertools.count(1)
 
@@ -104,10 +108,13 @@ class ServiceReconciler:
         if observed is None or observed.service.deleting:
             self._forget(key)
             return None
+        now = Moment(self._clock.monotonic(), self._clock.unix())
+        said, until = self._no_jobs.get(key, ("", 0.0))
+        if now.monotonic < until:
+            observed = dataclasses.replace(observed, job_refused=said)
         service = observed.service
         scales = service.spec is not None and service.spec.scaling is not None
         self._samplers.ensure(key, wanted=scales)
-        now = Moment(self._clock.monotonic(), self._clock.unix())
         history = self._histories.get(key, History())
         scale = decide_service(observed, self._samplers.latest(key), history, self._platform, now)
         self._histories[key] = scale.history
@@ -129,6 +136,10 @@ class ServiceReconciler:
             self._metrics.writes.inc(await self._applier.carry_out(service, plan.actions))
         except Refused as error:
             _log.warning("refused: %s", error, extra=_tags(service.key, 0, reasons.WRITE_REFUSED))
+            if error.kind == "Job":
+                # A cluster that forbids Jobs gets its service without a plan.
+                self._no_jobs[service.key] = (str(error), now.monotonic + _NO_JOBS_S)
+                return now.monotonic
             status = _with_refusal(status, str(error))
             events = (*events, Event("Warning", reasons.WRITE_REFUSED, str(error)))
             retry = now.monotonic + _REFUSED_RETRY_S
@@ -139,6 +150,7 @@ class ServiceReconciler:
     def _forget(self, key: Key) -> None:
         self._samplers.ensure(key, wanted=False)
         self._histories.pop(key, None)
+        self._no_jobs.pop(key, None)
         self._backoff.succeeded(key)
         self._observer.forget(key)
         self._events.forget(key)

@@ -1,0 +1,105 @@
+"""What the planner answers for one service, and what a configuration that was chosen means.
+
+The planner takes a while and answers the same to the same question, so its answers are kept.
+"""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from stoker.api.v1alpha1 import InferenceServiceSpec
+from stoker.catalog.enginefile import version_of_image
+from stoker.catalog.engines import EngineFeatures
+from stoker.catalog.gpus import Gpu
+from stoker.catalog.load import builtin_engines
+from stoker.model.platform import Platform
+from stoker.model.replica import Run
+from stoker.model.sizing import Configuration, Expected, Infeasible, Planned, Request
+from stoker.plan.replica import types_of
+from stoker.planner import decide, flags
+from stoker.planner.ask import Ask
+from stoker.planner.estimate import estimator_of
+from stoker.planner.request import request_of
+from stoker.quantity import parse_quantity
+from stoker_worker import modelfacts
+from stoker_worker.modelfacts import ModelFacts
+
+_KEPT: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Everything that the answer depends on."""
+
+    request: Request
+    facts: str  # as they are kept
+    platform: Platform
+    memory_limit: int | None = None  # bytes that the engine's container may have
+
+    @property
+    def model(self) -> ModelFacts:
+        """The facts, read."""
+        return modelfacts.from_json(self.facts)
+
+    @property
+    def gpus(self) -> Mapping[str, Gpu]:
+        """The catalogue; on processors the container's limit is all the memory there is."""
+        limit = self.memory_limit
+        if limit is None:
+            return self.platform.gpus
+        return {
+            name: replace(gpu, memory_bytes=min(gpu.memory_bytes, limit + gpu.reserved_bytes))
+            if gpu.shared_memory
+            else gpu
+            for name, gpu in self.platform.gpus.items()
+        }
+
+    @property
+    def features(self) -> EngineFeatures:
+        """What the engine can do at its version."""
+        return builtin_engines()[self.request.engine].at(self.request.engine_version)
+
+
+def question_of(spec: InferenceServiceSpec, platform: Platform, facts: str) -> Question:
+    """What to ask for this spec."""
+    engine = platform.engines[spec.engine.name.value]
+    version = version_of_image(spec.engine.image or engine.image)
+    request = request_of(spec, version, engine.args, engine.env)
+    limit = spec.template.resources.limits.get("memory")
+    return Question(
+        replace(request, accelerators=types_of(spec, platform)),
+        facts,
+        platform,
+        None if limit is None else int(parse_quantity(limit)),
+    )
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def answer(question: Question) -> Planned | Infeasible:
+    """The planner's answer."""
+    return decide.plan(question.request, question.model, question.gpus, question.features)
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def run_of(question: Question, configuration: Configuration) -> Run:
+    """A configuration as flags and variables of today's engine."""
+    gpu = question.gpus[configuration.accelerator]
+    args = flags.args_of(configuration, question.model, gpu, question.features)
+    return Run(
+        args=tuple(sorted(args.items())),
+        env=tuple(sorted(flags.env_of(configuration).items())),
+        accelerator=configuration.accelerator,
+        ranks=configuration.accelerators,
+    )
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def expected_now(question: Question, configuration: Configuration) -> tuple[Expected, int]:
+    """What a configuration gives by today's knowledge, and the conversations that fit at once."""
+    gpu = question.gpus[configuration.accelerator]
+    ask = Ask(question.request, question.model, question.features)
+    estimator = estimator_of(ask, gpu, question.request.workload, question.request.engine_version)
+    memory = estimator.memory(configuration)
+    fits = estimator.concurrency(memory, configuration)
+    return estimator.expected(configuration, max(1, fits)), fits

@@ -1,0 +1,266 @@
+"""Facts and wishes become what runs; a plan that was made stays.
+
+    kept?  ──yes──────────────────────────────► the stored configuration
+      │no
+    hardware known?  ──no──► without a plan, explicit fields alone
+      │yes
+    facts?  ──none yet, or never──► nothing new runs; an older revision keeps serving
+      │yes
+    the planner  ──does not fit──► the same, with the ways out
+      │fits
+    the plan
+
+Kept is a plan (or the lack of one) whose wishes and whose model are still the same: a new operator,
+another price, other hardware in the catalogue restart nothing. What the planner would choose today
+is offered instead, where it is better by more than its estimates can err, and taken when the
+service's annotation `stoker.dev/accept-plan` names the offer, or says `true` to every one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from stoker import naming
+from stoker.api.v1alpha1 import InferenceServiceSpec
+from stoker.model import reasons
+from stoker.model.observed import Observed
+from stoker.model.plan import Apply, Delete, Verdict
+from stoker.model.platform import Platform
+from stoker.model.replica import Replica, Run
+from stoker.model.sizing import Infeasible, Planned, Request
+from stoker.plan import choice, facts, offers, revision
+from stoker.plan import replica as replicas
+from stoker.plan.choice import Question
+from stoker.plan.facts import Reading
+from stoker.plan.offers import Offer
+from stoker.plan.stored import Stored, money, planned_status, stored_in, unplanned_status
+from stoker.planner.request import digest_of, explicit
+from stoker.planner.unplanned import explicit_args
+
+_REMEDIES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """What became of the plan."""
+
+    status: str  # of the condition Planned: True, False, Unknown
+    verdict: Verdict
+    # The revision that the spec asks for; None where nothing new may run.
+    revision: str | None
+    # What one replica of it is; None where that cannot be told (yet).
+    replica: Replica | None
+    plan: Mapping[str, Any] | None  # status.plan; None: as it was
+    reading: Reading | None = None
+    offer: Offer | None = None
+
+    @property
+    def waits(self) -> Verdict | None:
+        """Why nothing new runs, while that is expected to change by itself."""
+        return self.verdict if self.revision is None and self.status == "Unknown" else None
+
+    @property
+    def problem(self) -> Verdict | None:
+        """Why nothing new runs before somebody changes something."""
+        return self.verdict if self.revision is None and self.status == "False" else None
+
+    @property
+    def writes(self) -> tuple[Apply | Delete, ...]:
+        """What is to be done about the facts."""
+        return () if self.reading is None else self.reading.writes
+
+
+def consider(observed: Observed, spec: InferenceServiceSpec, platform: Platform) -> Planning:
+    """The plan of a service whose spec is not refused."""
+    return _Consideration(observed, spec, platform).decide()
+
+
+class _Consideration:
+    """One service in one pass: what all steps need, and the steps."""
+
+    def __init__(self, observed: Observed, spec: InferenceServiceSpec, platform: Platform) -> None:
+        service = observed.service
+        self._observed = observed
+        self._spec = spec
+        self._platform = platform
+        self._plain = replicas.replica_of(service.key, spec, platform)
+        # Without a plan: the plain fields, and the explicit ones as flags.
+        wished = explicit_args(Request(**explicit(spec)))
+        self._explicit = Run(args=tuple(sorted(wished.items())))
+        self._bare = replicas.replica_of(service.key, spec, platform, self._explicit)
+        self._wishes = digest_of(spec)
+        self._stored = stored_in(service.status)
+        self._annotation = service.annotations.get(naming.ANNOTATION_ACCEPT, "")
+
+    def decide(self) -> Planning:
+        if self._runs_unplanned():
+            return self._keep_unplanned()
+        unknown = self._unknown_hardware()
+        if unknown is not None:
+            return self._unplanned(unknown)
+        reading = facts.read(self._observed, self._bare)
+        kept = self._kept()
+        if reading.text is None:
+            return self._without_facts(reading, kept)
+        question = choice.question_of(self._spec, self._platform, reading.text)
+        if kept is not None and reading.facts is not None and kept.model == reading.facts.digest:
+            return self._keep(kept, question, reading)
+        return self._plan(question, reading)
+
+    # What stays.
+
+    def _runs_unplanned(self) -> bool:
+        """Whether these wishes were carried out without a plan, by us or by an older operator."""
+        last = self._observed.service.status.get("revision")
+        if self._stored is None:
+            return last == self._revision("")
+        return (
+            self._stored.spec == self._wishes
+            and self._stored.configuration is None
+            and last == self._revision(self._stored.revision)
+        )
+
+    def _kept(self) -> Stored | None:
+        """The stored plan, while these wishes are what it was made for."""
+        stored = self._stored
+        if stored is None or stored.spec != self._wishes or stored.configuration is None:
+            return None
+        name = stored.configuration.accelerator
+        known = name in self._platform.accelerators and name in self._platform.gpus
+        return stored if known else None
+
+    def _keep_unplanned(self) -> Planning:
+        unknown = self._unknown_hardware()
+        verdict = unknown or facts.told(self._observed, "Unknown", {reasons.FACTS_NOT_ALLOWED})
+        verdict = verdict or Verdict(
+            reasons.RUNS_UNPLANNED,
+            "The service was started without a plan and keeps running so; a change of the spec "
+            "plans it",
+        )
+        factor = "" if self._stored is None else self._stored.revision
+        plan = self._unplanned_status(factor)
+        reading = None if unknown else facts.read(self._observed, self._bare, ask=False)
+        offer = None
+        if reading is not None and reading.text is not None:
+            question = choice.question_of(self._spec, self._platform, reading.text)
+            found = choice.answer(question)
+            if isinstance(found, Planned):
+                summary = self._summary(question, found)
+                offer = offers.offer_of(found, summary, None)
+                if offer is not None and offer.accepted_by(self._annotation):
+                    return self._plan(question, reading, accepted=offer.id)
+                plan["offer"] = offer.status if offer is not None else None
+        return Planning(
+            "Unknown", verdict, self._revision(factor), self._bare, plan, reading, offer
+        )
+
+    def _keep(self, kept: Stored, question: Question, reading: Reading) -> Planning:
+        configuration = kept.configuration
+        if configuration is None:
+            raise AssertionError("a plan is kept by its configuration")
+        found = choice.answer(question)
+        offer = None
+        if isinstance(found, Planned) and found.configuration != configuration:
+            now = choice.expected_now(question, configuration)
+            offer = offers.offer_of(found, self._summary(question, found), now)
+            if offer is not None and offer.accepted_by(self._annotation):
+                return self._plan(question, reading, accepted=offer.id)
+        plan = {name: value for name, value in kept.status.items() if name != "offer"}
+        if offer is not None:
+            plan["offer"] = offer.status
+        return Planning(
+            "True",
+            Verdict(reasons.PLANNED, f"{kept.status.get('summary')}."),
+            self._planned(kept.revision),
+            self._replica(choice.run_of(question, configuration)),
+            plan,
+            reading,
+            offer,
+        )
+
+    # What is new.
+
+    def _without_facts(self, reading: Reading, kept: Stored | None) -> Planning:
+        verdict = reading.verdict or Verdict(reasons.READING_MODEL, "")
+        if kept is not None and self._same_source(reading):
+            # It was planned once; that the facts are read again holds nothing up.
+            told = Verdict(reasons.PLANNED, f"{kept.status.get('summary')}.")
+            return Planning("True", told, self._planned(kept.revision), None, None, reading)
+        if reading.forbidden:
+            return replace(self._unplanned(verdict), reading=reading)
+        return Planning(
+            "False" if reading.failed else "Unknown", verdict, None, None, None, reading
+        )
+
+    def _plan(self, question: Question, reading: Reading, accepted: str | None = None) -> Planning:
+        found = choice.answer(question)
+        if isinstance(found, Infeasible):
+            return Planning("False", _impossible(found), None, None, None, reading)
+        run = choice.run_of(question, found.configuration)
+        replica = self._replica(run)
+        factor = revision.plan_factor(run, replica, self._plain)
+        digest = "" if reading.facts is None else reading.facts.digest
+        summary = replicas.describe(replica)
+        plan = planned_status(found, summary, self._wishes, digest)
+        if factor:
+            plan["revision"] = factor
+        if accepted is not None:
+            plan["accepted"] = accepted
+        verdict = Verdict(reasons.PLANNED, f"{summary}.")
+        return Planning("True", verdict, self._planned(factor), replica, plan, reading)
+
+    def _unplanned(self, verdict: Verdict) -> Planning:
+        factor = revision.plan_factor(self._explicit, self._bare, self._plain)
+        plan = self._unplanned_status(factor)
+        return Planning("Unknown", verdict, self._revision(factor), self._bare, plan)
+
+    # Parts.
+
+    def _same_source(self, reading: Reading) -> bool:
+        model = self._observed.service.status.get("model")
+        return isinstance(model, Mapping) and model.get("source") == reading.source
+
+    def _unknown_hardware(self) -> Verdict | None:
+        names = replicas.types_of(self._spec, self._platform)
+        unknown = [name for name in names if name not in self._platform.gpus]
+        if not unknown:
+            return None
+        return Verdict(
+            reasons.HARDWARE_UNKNOWN,
+            f"Nothing is known of the hardware of {unknown[0]}, so nothing is planned and the "
+            "engine decides what the spec leaves open. Name a type of the catalogue in "
+            "accelerator.types, or have the administrator describe it in the chart's "
+            f"accelerators.{unknown[0]}",
+        )
+
+    def _unplanned_status(self, factor: str) -> dict[str, Any]:
+        plan = unplanned_status(replicas.describe(self._bare), self._wishes)
+        if factor:
+            plan["revision"] = factor
+        return plan
+
+    def _planned(self, factor: str) -> str:
+        key = self._observed.service.key
+        return revision.revision_of(key, self._spec, factor, decides=True)
+
+    def _revision(self, factor: str) -> str:
+        return revision.revision_of(self._observed.service.key, self._spec, factor)
+
+    def _replica(self, run: Run) -> Replica:
+        return replicas.replica_of(self._observed.service.key, self._spec, self._platform, run)
+
+    def _summary(self, question: Question, planned: Planned) -> str:
+        return replicas.describe(self._replica(choice.run_of(question, planned.configuration)))
+
+
+def _impossible(found: Infeasible) -> Verdict:
+    """The planner's words, with the first ways out."""
+    message = found.verdict.message.rstrip(".")
+    ways = []
+    for each in found.remedies[:_REMEDIES]:
+        price = money(each.expected.price_per_hour)
+        costs = "" if price is None else f", ${price} per hour"
+        ways.append(f"{each.change} ({each.concurrency} at once{costs})")
+    if ways:
+        message = f"{message}. What would do: {'; or '.join(ways)}"
+    return Verdict(found.verdict.reason, f"{message}.")

@@ -1,0 +1,161 @@
+"""A plan as the status keeps it: numbers for people, and what later passes read again.
+
+The status outlives the operator, so what is read back may come from another version: fields that
+are not known are left out, and what makes no sense counts as nothing stored.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from stoker.model.sizing import GIB, Alternative, Configuration, Expected, Planned, Range
+
+# Counts changes of the planner that people may want to know of; no plan is replaced because of it.
+PLANNER_VERSION: Final = "1"
+_ALTERNATIVES: Final = 5
+# A status stays below 16 KiB, however long its conditions; what is used may say more.
+_WHY_LIMIT: Final = {"on": 200, "off": 150, "refused": 200}
+_TEXT_LIMIT: Final = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What an earlier pass decided."""
+
+    spec: str  # digest of what was asked
+    model: str  # digest of the model; empty where it was not known
+    configuration: Configuration | None  # None: it runs without a plan
+    revision: str  # what the plan adds to the revision's name; empty for nothing
+    status: Mapping[str, Any]  # all of status.plan
+
+
+def stored_in(status: Mapping[str, Any]) -> Stored | None:
+    """The plan that a service's status holds; None where an older operator wrote it."""
+    plan = status.get("plan")
+    if not isinstance(plan, Mapping) or not isinstance(plan.get("inputs"), Mapping):
+        return None
+    inputs = plan["inputs"]
+    return Stored(
+        spec=str(inputs.get("spec", "")),
+        model=str(inputs.get("model", "")),
+        configuration=_configuration(plan.get("configuration")),
+        revision=str(plan.get("revision", "")),
+        status=plan,
+    )
+
+
+def configuration_text(configuration: Configuration) -> str:
+    """Every field, so that a later default changes nothing."""
+    return json.dumps(dataclasses.asdict(configuration), sort_keys=True, separators=(",", ":"))
+
+
+def offer_id(configuration: Configuration) -> str:
+    """Names an offered plan."""
+    return hashlib.sha256(configuration_text(configuration).encode()).hexdigest()[:8]
+
+
+def unplanned_status(summary: str, spec: str) -> dict[str, Any]:
+    """status.plan of a service that runs without a plan."""
+    return {"summary": summary, "inputs": {"spec": spec, "model": ""}}
+
+
+def planned_status(planned: Planned, summary: str, spec: str, model: str) -> dict[str, Any]:
+    """status.plan of a plan that was just made."""
+    configuration, memory = planned.configuration, planned.memory
+    return {
+        "summary": summary,
+        "accelerator": configuration.accelerator,
+        "perReplica": configuration.accelerators,
+        "tensor": configuration.tensor,
+        "pipeline": configuration.pipeline,
+        "data": configuration.data,
+        "weightsGiB": round(memory.weights / GIB, 2),
+        "kvCacheGiB": round(max(0, memory.kv_budget) / GIB, 2),
+        "kvCacheTokens": memory.kv_tokens,
+        "maxModelLen": configuration.max_model_len,
+        "maxNumSeqs": configuration.max_num_seqs,
+        "concurrency": planned.concurrency,
+        "techniques": [
+            {
+                "name": technique.name,
+                "state": technique.state,
+                "reason": technique.reason,
+                "why": _cut(technique.why, _WHY_LIMIT[technique.state]),
+            }
+            for technique in planned.techniques
+        ],
+        "expected": _expected(planned.expected),
+        "alternatives": [_alternative(each) for each in planned.alternatives[:_ALTERNATIVES]],
+        "configuration": configuration_text(configuration),
+        "inputs": {"spec": spec, "model": model, "planner": PLANNER_VERSION},
+    }
+
+
+def money(price: float | None) -> str | None:
+    """US dollars, with cents."""
+    return None if price is None else f"{price:.2f}"
+
+
+def duration(seconds: float) -> str:
+    """Two or three digits in Go's notation: 6.4ms, 163ms, 2.5s."""
+    if seconds < 0.01:
+        return f"{seconds * 1000:.1f}ms"
+    return f"{seconds * 1000:.0f}ms" if seconds < 1 else f"{seconds:.3g}s"
+
+
+def _expected(expected: Expected) -> dict[str, Any]:
+    status: dict[str, Any] = {
+        "concurrency": expected.concurrency,
+        "ttft": _range(expected.ttft_s, duration),
+        "itl": _range(expected.itl_s, duration),
+        "tokensPerSecond": _range(expected.output_tokens_per_s, _rate),
+    }
+    if expected.cost_per_million_tokens is not None:
+        status["costPerMillionTokens"] = _range(expected.cost_per_million_tokens, _cents)
+    if expected.price_per_hour is not None:
+        status["pricePerHour"] = _cents(expected.price_per_hour)
+    return status
+
+
+def _alternative(each: Alternative) -> dict[str, Any]:
+    status: dict[str, Any] = {
+        "change": _cut(each.change, _TEXT_LIMIT),
+        "concurrency": each.concurrency,
+    }
+    if each.expected.price_per_hour is not None:
+        status["pricePerHour"] = _cents(each.expected.price_per_hour)
+    return status
+
+
+def _range(value: Range, write: Any) -> dict[str, str]:  # noqa: ANN401 - a function of a number
+    return {
+        "low": write(value.low),
+        "typical": write(value.typical),
+        "high": write(value.high),
+    }
+
+
+def _rate(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _cents(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _configuration(text: object) -> Configuration | None:
+    if not isinstance(text, str):
+        return None
+    try:
+        given = json.loads(text)
+        known = {field.name for field in dataclasses.fields(Configuration)}
+        return Configuration(**{name: value for name, value in given.items() if name in known})
+    except (ValueError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,497 @@
+"""Stories of plans: facts first, then what runs, and why it stays."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from stoker import naming
+from stoker.model import reasons
+from stoker.model.plan import Apply, Delete
+from stoker.model.platform import Platform
+from stoker.plan import revision
+from stoker_worker import modelfacts
+from stoker_worker.contract import ENV_CONFIG, Termination, WorkerConfig
+from tests.unit.plan import worlds
+from tests.unit.plan.worlds import PLANNING, World
+
+L4 = {"accelerator": {"types": ["nvidia-l4"], "perReplica": 1}, "context": {"maxModelLen": 8192}}
+HUGE = {**L4, "optimization": {"quantization": "none", "kvCache": {"dtype": "none"}}}
+NOTHING = Termination("ModelNotFound", "there is no folder /models/tiny: /models holds other")
+
+
+def new(platform: Platform = PLANNING, **fields: Any) -> World:
+    return World(worlds.spec(**(fields or L4)), platform)
+
+
+def settled(**fields: Any) -> World:
+    world = new(**fields)
+    world.settle()
+    return world
+
+
+def engine(world: World) -> dict[str, Any]:
+    """The engine container of the one revision that runs."""
+    (name,) = [name for kind, name in world.objects if kind == "Deployment" and "-engine-" in name]
+    pod = world.deployment(name).body["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    return dict(container)
+
+
+def args(world: World) -> dict[str, str]:
+    """Flags that the engine gets."""
+    env = {each["name"]: each["value"] for each in engine(world)["env"]}
+    return WorkerConfig.from_json(env[ENV_CONFIG]).args
+
+
+def test_facts_come_before_any_engine_pod() -> None:
+    world = new()
+    plan = world.look()
+    (job,) = [a for a in plan.actions if isinstance(a, Apply) and a.manifest["kind"] == "Job"]
+    assert job.manifest["metadata"]["name"] == world.jobs()[0]
+    assert world.replicas() == {}
+    assert ("Deployment", "llama-frontend") in world.objects
+    for kind, status in (("Planned", "Unknown"), ("Ready", "False"), ("Progressing", "True")):
+        condition = world.condition(kind)
+        if kind == "Ready":
+            continue  # the frontend does not answer yet, which is said first
+        assert (condition["status"], condition["reason"]) == (status, reasons.READING_MODEL)
+    assert "revision" not in world.status
+    world.settle()
+    assert world.condition("Planned")["status"] == "True"
+    assert world.condition("Ready")["status"] == "True"
+    assert world.status["model"]["digest"] == "sha256:llama"
+    assert world.status["model"]["parameters"] == worlds.FACTS.parameters
+    assert modelfacts.from_json(world.status["model"]["facts"]) == worlds.FACTS
+    assert world.jobs() == []
+    assert not [pod for pod in world.pods.values() if pod.component is naming.Component.FACTS]
+
+
+def test_the_job_goes_only_after_its_facts_are_kept() -> None:
+    world = new()
+    world.look()
+    world.run_pods()
+    world.run_pods()
+    plan = world.look()
+    assert not [action for action in plan.actions if isinstance(action, Delete)]
+    assert plan.status["model"]["facts"]
+    assert list(world.replicas().values()) == [1]  # in the same pass
+    (gone,) = [action for action in world.look().actions if isinstance(action, Delete)]
+    assert gone.kind == "Job"
+
+
+def test_the_plan_is_told_and_carried_out() -> None:
+    world = settled()
+    plan = world.status["plan"]
+    assert plan["accelerator"] == "nvidia-l4"
+    assert (plan["perReplica"], plan["tensor"], plan["maxModelLen"]) == (1, 1, 8192)
+    assert plan["weightsGiB"] == pytest.approx(15.0, abs=0.5)
+    assert plan["kvCacheTokens"] > 8192
+    assert {each["name"] for each in plan["techniques"]} >= {"kvCacheDtype", "prefixCaching"}
+    assert plan["expected"]["itl"]["typical"].endswith("ms")
+    given = args(world)
+    assert given["max-model-len"] == "8192"
+    assert given["max-num-seqs"] == str(plan["maxNumSeqs"])
+    assert engine(world)["resources"]["limits"]["nvidia.com/gpu"] == "1"
+
+
+def test_a_planned_number_of_accelerators() -> None:
+    world = settled(accelerator={"types": ["nvidia-l4"]}, parallelism={"tensor": 2})
+    assert world.status["plan"]["perReplica"] == 2
+    assert args(world)["tensor-parallel-size"] == "2"
+    assert engine(world)["resources"]["limits"]["nvidia.com/gpu"] == "2"
+
+
+def test_what_was_found_wrong_with_the_model_holds_everything() -> None:
+    world = new()
+    world.model = NOTHING
+    for _ in range(4):
+        world.look()
+        world.run_pods()
+    assert world.replicas() == {}
+    for kind in ("Planned", "Ready", "ModelReady", "Progressing"):
+        condition = world.condition(kind)
+        assert (condition["status"], condition["reason"]) == ("False", "ModelNotFound"), kind
+        assert "there is no folder /models/tiny" in condition["message"]
+    assert world.condition("Stalled")["status"] == "True"
+    # The cluster removes a failed Job after a while; the next one looks again.
+    for name in world.jobs():
+        del world.objects["Job", name]
+    world.pods = {n: pod for n, pod in world.pods.items() if "-facts-" not in n}
+    plan = world.look()
+    assert len(world.jobs()) == 1
+    assert plan.events == ()
+    assert world.condition("Planned")["reason"] == "ModelNotFound"  # until it says otherwise
+    world.model = worlds.FACTS
+    world.settle()
+    assert world.condition("Ready")["status"] == "True"
+
+
+def test_a_model_that_cannot_be_planned_with_leaves_the_old_revision_serving() -> None:
+    world = settled()
+    (old,) = world.replicas()
+    world.model = NOTHING
+    world.change(worlds.spec(model={"uri": "pvc://models/nowhere"}, **L4))
+    for _ in range(4):
+        world.look()
+        world.run_pods()
+    assert world.replicas() == {old: 1}
+    assert world.ready() == 1
+    ready, progressing = world.condition("Ready"), world.condition("Progressing")
+    assert (ready["status"], ready["reason"]) == ("True", reasons.OLD_REVISION_SERVES)
+    assert (progressing["status"], progressing["reason"]) == ("False", reasons.ROLLOUT_BLOCKED)
+    assert "(ModelNotFound)" in progressing["message"]
+    assert world.status["plan"]["accelerator"] == "nvidia-l4"  # what runs
+    world.change(worlds.spec(**L4))
+    world.settle()
+    assert world.replicas() == {old: 1}
+    assert world.condition("Progressing")["reason"] == reasons.SETTLED
+
+
+def test_a_pod_that_left_nonsense() -> None:
+    world = new()
+    world.look()
+    world.run_pods(start=False)
+    for name, pod in world.pods.items():
+        if "-facts-" in name:
+            world.pods[name] = replace(pod, phase="Succeeded", result='{"facts": {"v": 99}}')
+    world.look()
+    condition = world.condition("Planned")
+    assert (condition["status"], condition["reason"]) == ("False", reasons.FACTS_NOT_READ)
+    assert "version 99" in condition["message"]
+
+
+def test_a_facts_pod_that_cannot_be_placed_or_pulled_says_so_and_waits() -> None:
+    world = new()
+    world.look()
+    world.run_pods(start=False)
+    (name,) = [name for name in world.pods if "-facts-" in name]
+    said = "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."
+    world.pods[name] = replace(world.pods[name], unschedulable=said)
+    world.look()
+    condition = world.condition("Planned")
+    assert (condition["status"], condition["reason"]) == (
+        "Unknown",
+        reasons.NO_NODE_FOR_ACCELERATOR,
+    )
+    assert world.condition("Schedulable")["status"] == "False"
+    world.settle()
+    assert world.condition("Planned")["status"] == "True"
+
+
+def test_a_job_whose_pod_was_removed_unread_is_made_anew() -> None:
+    world = new()
+    world.look()
+    world.run_pods()
+    world.run_pods()
+    (job,) = world.jobs()
+    del world.pods[f"{job}-x"]
+    plan = world.look()
+    assert [action.name for action in plan.actions if isinstance(action, Delete)] == [job]
+    world.settle()
+    assert world.condition("Planned")["status"] == "True"
+
+
+def test_a_second_service_of_the_same_model_needs_no_job() -> None:
+    world = new()
+    world.shared_facts = modelfacts.to_json(worlds.FACTS)
+    plan = world.look()
+    assert not [a for a in plan.actions if isinstance(a, Apply) and a.manifest["kind"] == "Job"]
+    assert list(world.replicas().values()) == [1]
+    assert world.status["model"]["source"] == "uid-models/tiny"
+
+
+def test_no_claim_no_job() -> None:
+    world = new()
+    world.claims["models"] = None
+    world.look()
+    assert world.jobs() == []
+    assert world.replicas() == {}
+    assert world.condition("Planned")["reason"] == reasons.CLAIM_NOT_FOUND
+    assert world.condition("Progressing")["reason"] == reasons.CLAIM_NOT_FOUND
+    world.claims["models"] = "Bound"
+    world.settle()
+    assert world.condition("Ready")["status"] == "True"
+
+
+def test_a_claim_that_waits_for_its_first_user_gets_one() -> None:
+    world = new()
+    world.claims["models"] = "Pending"
+    world.look()
+    assert len(world.jobs()) == 1
+
+
+def test_what_does_not_fit_makes_no_pod_and_names_ways_out() -> None:
+    world = new(
+        accelerator={"types": ["nvidia-l4"], "perReplica": 1},
+        context={"maxModelLen": 131_072},
+        optimization={"quantization": "none", "kvCache": {"dtype": "none"}},
+    )
+    world.settle()
+    assert world.replicas() == {}
+    condition = world.condition("Planned")
+    assert (condition["status"], condition["reason"]) == ("False", reasons.DOES_NOT_FIT)
+    assert "GiB are missing" in condition["message"]
+    assert condition["message"].count("; or ") == 2
+    assert "at once" in condition["message"]
+    assert world.condition("Stalled")["reason"] == reasons.DOES_NOT_FIT
+    world.change(worlds.spec(**L4))
+    world.settle()
+    assert world.condition("Ready")["status"] == "True"
+
+
+def test_what_does_not_fit_leaves_the_old_revision_serving_and_scaling() -> None:
+    world = settled()
+    (old,) = world.replicas()
+    world.change(worlds.spec(**{**L4, "context": {"maxModelLen": 1_000_000}}, replicas=2))
+    world.settle()
+    assert world.replicas() == {old: 2}
+    assert world.condition("Ready")["reason"] == reasons.OLD_REVISION_SERVES
+    assert world.condition("Planned")["status"] == "False"
+
+
+def test_a_settled_plan_writes_nothing_also_after_a_restart_of_the_operator() -> None:
+    world = settled()
+    before = world.status
+    for _ in range(3):
+        plan = world.look()
+        assert plan.actions == ()
+        assert plan.events == ()
+        assert plan.status == before
+
+
+def cheaper(platform: Platform = PLANNING) -> Platform:
+    """The same cluster a year later: the other type costs next to nothing."""
+    gpus = dict(platform.gpus)
+    gpus["nvidia-a100"] = replace(gpus["nvidia-a100"], price_per_hour=0.01)
+    return replace(platform, gpus=gpus)
+
+
+FREE = {"accelerator": {"types": ["nvidia-l4"]}, "optimization": {"objective": "cost"}}
+
+
+def test_new_knowledge_is_offered_and_restarts_nothing() -> None:
+    world = settled(**FREE)
+    (old,) = world.replicas()
+    configuration = world.status["plan"]["configuration"]
+    # Three times the bandwidth: another driver, a corrected entry of the catalogue.
+    gpus = dict(PLANNING.gpus)
+    l4 = gpus["nvidia-l4"]
+    gpus["nvidia-l4"] = replace(l4, memory_bytes=4 * l4.memory_bytes, bandwidth=4 * l4.bandwidth)
+    world.platform = replace(PLANNING, gpus=gpus)
+    world.settle()
+    assert world.replicas() == {old: 1}
+    assert world.status["plan"]["configuration"] == configuration
+    offered = world.condition("BetterPlanAvailable")
+    assert (offered["status"], offered["reason"]) == ("True", reasons.BETTER_PLAN)
+    offer = world.status["plan"]["offer"]
+    assert offer["id"] in offered["message"]
+    assert "instead of" in offer["saves"]
+    world.annotations["stoker.dev/accept-plan"] = "another"
+    world.settle()
+    assert world.replicas() == {old: 1}
+    world.annotations["stoker.dev/accept-plan"] = offer["id"]
+    world.settle()
+    assert list(world.replicas()) != [old]
+    assert world.status["plan"]["accepted"] == offer["id"]
+    assert world.status["plan"]["configuration"] != configuration
+    assert "offer" not in world.status["plan"]
+    assert not [c for c in world.status["conditions"] if c["type"] == "BetterPlanAvailable"]
+
+
+def test_another_price_is_no_better_plan() -> None:
+    world = settled(**FREE)
+    before = dict(world.replicas())
+    gpus = {
+        name: replace(gpu, price_per_hour=2 * (gpu.price_per_hour or 1))
+        for name, gpu in PLANNING.gpus.items()
+    }
+    world.platform = replace(PLANNING, gpus=gpus)
+    world.settle()
+    assert world.replicas() == before
+    assert not [c for c in world.status["conditions"] if c["type"] == "BetterPlanAvailable"]
+
+
+def test_writing_down_what_was_planned_restarts_nothing() -> None:
+    world = settled(accelerator={"types": ["nvidia-l4"]})
+    (old,) = world.replicas()
+    plan = world.status["plan"]
+    world.change(
+        worlds.spec(
+            accelerator={"types": ["nvidia-l4"], "perReplica": plan["perReplica"]},
+            parallelism={"tensor": plan["tensor"]},
+            context={"maxModelLen": plan["maxModelLen"]},
+        )
+    )
+    world.settle()
+    assert world.status["plan"]["tensor"] == plan["tensor"]
+    assert list(world.replicas()) == [old]
+
+
+def test_another_wish_is_another_plan() -> None:
+    world = settled()
+    (old,) = world.replicas()
+    world.change(worlds.spec(**L4, optimization={"kvCache": {"dtype": "fp8"}}))
+    world.settle()
+    assert list(world.replicas()) != [old]
+    assert args(world)["kv-cache-dtype"].startswith("fp8")
+    assert "KV cache in fp8" in world.status["plan"]["summary"]
+
+
+def test_a_users_flag_is_part_of_the_plan() -> None:
+    world = settled(**L4, engine={"args": {"max-num-seqs": "3"}})
+    assert args(world)["max-num-seqs"] == "3"
+    assert world.status["plan"]["maxNumSeqs"] == 3
+
+
+def test_the_administrators_defaults_are_heard() -> None:
+    base = PLANNING.engines["vllm"]
+    vllm = replace(
+        base,
+        args={"enforce-eager": "true", "distributed-executor-backend": "uni", "seed": "1"},
+        env={**base.env, "VLLM_CPU_KVCACHE_SPACE": "1"},
+    )
+    world = new(
+        replace(PLANNING, engines={"vllm": vllm}),
+        accelerator={"types": ["cpu"]},
+        context={"maxModelLen": 4096},
+        engine={"args": {"max-num-seqs": "4"}},
+    )
+    world.settle()
+    given = args(world)
+    assert given["enforce-eager"] == "true"
+    assert given["distributed-executor-backend"] == "uni"
+    assert (given["max-num-seqs"], given["max-model-len"]) == ("4", "4096")
+    env = {each["name"]: each["value"] for each in engine(world)["env"]}
+    assert env["VLLM_CPU_KVCACHE_SPACE"] == "1"
+    assert "resources" not in engine(world) or "limits" not in engine(world)["resources"]
+
+
+def test_hardware_that_nobody_described_runs_as_the_spec_says() -> None:
+    world = new(worlds.PLATFORM, **L4, optimization={"gpuMemoryUtilization": 0.8})
+    plan = world.look()
+    assert not [a for a in plan.actions if isinstance(a, Apply) and a.manifest["kind"] == "Job"]
+    assert list(world.replicas().values()) == [1]
+    assert args(world) == {"gpu-memory-utilization": "0.8", "max-model-len": "8192"}
+    condition = world.condition("Planned")
+    assert (condition["status"], condition["reason"]) == ("Unknown", reasons.HARDWARE_UNKNOWN)
+    assert "nvidia-l4" in condition["message"]
+
+
+def test_hardware_that_is_described_later_restarts_nothing() -> None:
+    world = new(worlds.PLATFORM, **L4)
+    world.settle()
+    (old,) = world.replicas()
+    world.platform = PLANNING
+    world.shared_facts = modelfacts.to_json(worlds.FACTS)
+    world.settle()
+    assert list(world.replicas()) == [old]
+    assert world.condition("Planned")["reason"] == reasons.RUNS_UNPLANNED
+    assert world.jobs() == []
+    assert world.condition("BetterPlanAvailable")["status"] == "True"
+    world.annotations["stoker.dev/accept-plan"] = "true"
+    world.settle()
+    assert list(world.replicas()) != [old]
+    assert world.condition("Planned")["status"] == "True"
+
+
+def test_a_service_of_an_older_operator_goes_on_as_it_was() -> None:
+    world = new(worlds.PLATFORM, **L4)
+    world.settle()
+    (old,) = world.replicas()
+    assert old == revision.revision_of(worlds.KEY, world.spec)
+    # As it was stored before there were plans.
+    world.status = {**world.status, "plan": "vllm on 1 x nvidia-l4", "model": "llama"}
+    world.platform = PLANNING
+    world.settle()
+    assert list(world.replicas()) == [old]
+    assert world.condition("Planned")["reason"] == reasons.RUNS_UNPLANNED
+    assert world.status["model"] == {"name": "llama"}
+    world.change(worlds.spec(**{**L4, "context": {"maxModelLen": 4096}}))
+    world.settle()
+    assert world.condition("Planned")["status"] == "True"
+
+
+def test_a_cluster_without_jobs_gets_a_service_without_a_plan() -> None:
+    world = new()
+    world.job_refused = "jobs.batch is forbidden: exceeded quota"
+    world.settle()
+    assert list(world.replicas().values()) == [1]
+    condition = world.condition("Planned")
+    assert (condition["status"], condition["reason"]) == ("Unknown", reasons.FACTS_NOT_ALLOWED)
+    assert "exceeded quota" in condition["message"]
+
+
+def test_facts_of_another_version_are_read_again_and_hold_nothing_up() -> None:
+    world = settled()
+    (old,) = world.replicas()
+    world.status = {**world.status, "model": {**world.status["model"], "facts": '{"v":0}'}}
+    plan = world.look()
+    assert len(world.jobs()) == 1
+    assert world.replicas() == {old: 1}
+    assert plan.status["plan"]["configuration"]
+    assert world.condition("Planned")["status"] == "True"
+    world.settle()
+    assert world.replicas() == {old: 1}
+    assert modelfacts.from_json(world.status["model"]["facts"]) == worlds.FACTS
+
+
+def test_another_model_under_the_same_wishes_is_read_first() -> None:
+    world = settled()
+    (old,) = world.replicas()
+    world.change(worlds.spec(model={"uri": "pvc://models/other"}, **L4))
+    world.model = replace(worlds.FACTS, digest="sha256:other", max_positions=4096)
+    world.look()
+    assert world.replicas() == {old: 1}
+    assert world.condition("Planned")["status"] == "Unknown"
+    for _ in range(6):
+        world.look()
+        world.run_pods()
+    # 8192 tokens are more than this model was made for.
+    assert world.condition("Planned")["reason"] == reasons.CONTEXT_BEYOND_MODEL
+    assert world.replicas() == {old: 1}
+
+
+def test_a_stranger_under_the_name_of_the_job() -> None:
+    world = settled()
+    world.change(worlds.spec(model={"uri": "pvc://models/other"}, **L4))
+    (job,) = [
+        action.manifest["metadata"]["name"]
+        for action in world.decide().actions
+        if isinstance(action, Apply) and action.manifest["kind"] == "Job"
+    ]
+    world.taken = frozenset({("Job", job)})
+    assert world.look().actions == ()
+    assert job in world.condition("NameTaken")["message"]
+
+
+def test_the_largest_status_is_below_16_kib() -> None:
+    adapters = tuple((f"adapter-with-a-long-name-{n}", 64, 10**9) for n in range(8))
+    model = replace(
+        worlds.FACTS,
+        adapters=adapters,
+        warnings=("a warning of the reader, as long as they get: " + "x" * 1200,),
+    )
+    text = modelfacts.to_json(model)
+    assert len(text) > 1500
+    world = new(accelerator={"types": ["nvidia-a100", "nvidia-l4"]})
+    world.model = model
+    world.settle()
+    status = json.loads(json.dumps(world.status))
+    # As long as they may get: every message at its limit, every technique with its longest words.
+    for condition in status["conditions"]:
+        condition["lastTransitionTime"] = "2026-01-01T00:00:00Z"
+    for technique in status["plan"]["techniques"]:
+        technique["why"] = "x" * (150 if technique["state"] == "off" else 200)
+    status["plan"]["alternatives"] = [
+        {"change": "x" * 160, "concurrency": 10**6, "pricePerHour": "1000.00"}
+    ] * 5
+    status["model"]["facts"] = "x" * modelfacts.MAX_BYTES
+    long = {"reason": "RolloutBlocked", "message": "x" * 1024, "observedGeneration": 1}
+    for kind in ("Ready", "Progressing", "ModelReady", "Schedulable"):
+        status["conditions"] = [c for c in status["conditions"] if c["type"] != kind]
+        status["conditions"].append(
+            {"type": kind, "status": "False", "lastTransitionTime": "2026-01-01T00:00:00Z", **long}
+        )
+    assert len(json.dumps(status, separators=(",", ":"))) < 16 * 1024

@@ -72,9 +72,7 @@ def kaito_budget(facts: ModelFacts, gpu: Gpu, configuration: Configuration) -> f
 
 def grid() -> list[Cell]:
     """Every accelerator type but `cpu` with every generating family, without quantization."""
-    families = {
-        name: family.facts for name, family in FAMILIES.items() if name not in _EMBEDDERS
-    }
+    families = {name: family.facts for name, family in FAMILIES.items() if name not in _EMBEDDERS}
     return [
         _cell(gpu, facts, name)
         for gpu in builtin_gpus().values()
@@ -113,4 +111,3 @@ def _budgets(gpu: Gpu, facts: ModelFacts, ranks: int) -> tuple[float, float, flo
     measured -= era.non_torch_parallel if ranks > 1 else era.non_torch
     need = request_bytes(facts, configuration, CONTEXT)
     return kaito_budget(facts, gpu, configuration), memory.kv_budget, measured, need
-

@@ -42,9 +42,7 @@ class MemoryResult:
     @property
     def kept_tightly(self) -> bool:
         """The issue's words taken narrowly: 5 % of the KV cache itself, and 1.5 GiB."""
-        return (
-            abs(self.predicted_gib - self.reported_gib) <= SHARE * self.reported_gib + FIXED_GIB
-        )
+        return abs(self.predicted_gib - self.reported_gib) <= SHARE * self.reported_gib + FIXED_GIB
 
 
 def memory_results(points: list[dict[str, Any]]) -> list[MemoryResult]:
@@ -80,9 +78,7 @@ def _result(point: dict[str, Any]) -> MemoryResult:
         for name in ("quantization", "dtype", "kv_dtype", "speculation", "utilization")
         if name in point
     ]
-    what = " ".join(
-        [f"{point['model']} TP {configuration.tensor} vLLM {engine}", *settings]
-    )
+    what = " ".join([f"{point['model']} TP {configuration.tensor} vLLM {engine}", *settings])
     return MemoryResult(
         what=what,
         reported_gib=reported,

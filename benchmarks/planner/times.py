@@ -17,18 +17,20 @@ from typing import Any
 
 from benchmarks.planner.fit import fit, log_error
 from benchmarks.planner.models import model
+from stoker.catalog.gpus import Gpu
 from stoker.catalog.load import builtin_gpus
-from stoker.model.sizing import Configuration
-from stoker.planner.calibration import Calibration, builtin_entries, calibration_of
+from stoker.model.sizing import Configuration, Memory
+from stoker.planner.calibration import Calibration, Entry, builtin_entries, calibration_of
 from stoker.planner.memory import memory_of
 from stoker.planner.replay import Arrival, Outcome, replay
 from stoker.planner.time import Pace, pace_of
+from stoker_worker.modelfacts import ModelFacts
 
 # The lines, as shares of what was measured.
 LINES = {"ITL": 0.20, "e2e": 0.20, "TTFT at low load": 0.30}
 # Requests at the start of a run, before its queue; the first one compiles kernels.
 LOW_LOAD = slice(1, 21)
-_LEGACY = "0.2"
+_LEGACY, _ENGINE = "0.2", "0.19"  # of published points, of runs
 _LIMITS = {
     "mfu": (0.2, 0.95),
     "mbu_weights": (0.3, 0.98),
@@ -75,7 +77,9 @@ def time_results(data: Mapping[str, Any], measured: Path | None) -> list[TimeRes
 def fitted_results(data: Mapping[str, Any], measured: Path) -> list[TimeResult]:
     """The runs predicted with their own entries: how well the model can fit at all."""
     return [
-        result for trace in data["traces"] for result in trace_results(trace, measured, False)
+        result
+        for trace in data["traces"]
+        for result in trace_results(trace, measured, left_out=False)
     ]
 
 
@@ -138,7 +142,7 @@ def _legacy_pace(point: Mapping[str, Any], values: Mapping[str, float]) -> Pace:
     return pace_of(model(point["model"]), gpu, configuration, calibration)
 
 
-def trace_results(trace: Mapping[str, Any], folder: Path, left_out: bool) -> list[TimeResult]:
+def trace_results(trace: Mapping[str, Any], folder: Path, *, left_out: bool) -> list[TimeResult]:
     """A run replayed; with its own entry left out of the calibration, or with it."""
     rows = read_trace(folder, trace["name"])
     entries = [
@@ -164,17 +168,11 @@ def trace_results(trace: Mapping[str, Any], folder: Path, left_out: bool) -> lis
 
 
 def replayed(
-    trace: Mapping[str, Any], rows: list[dict[str, float]], entries: list[Any]
+    trace: Mapping[str, Any], rows: list[dict[str, float]], entries: list[Entry]
 ) -> list[Outcome]:
     """What the planner's steps make of the arrivals of a run."""
-    facts, gpu = model(trace["model"]), builtin_gpus()[trace["gpu"]]
-    calibration = calibration_of(gpu, facts, "0.19", entries)
-    configuration = Configuration(
-        gpu.name,
-        max_model_len=8192,
-        max_num_seqs=trace["sequences"],
-        max_num_batched_tokens=2048,
-    )
+    facts, gpu, configuration = _setup(trace)
+    calibration = calibration_of(gpu, facts, _ENGINE, entries)
     tokens = memory_of(facts, gpu, configuration, calibration).kv_tokens
     pace = pace_of(facts, gpu, configuration, calibration)
     arrivals = [
@@ -182,6 +180,23 @@ def replayed(
         for row in rows
     ]
     return list(replay(pace, arrivals, tokens, trace["sequences"]))
+
+
+def memory_of_trace(trace: Mapping[str, Any]) -> Memory:
+    """The plan of a run's memory."""
+    facts, gpu, configuration = _setup(trace)
+    return memory_of(facts, gpu, configuration, calibration_of(gpu, facts, _ENGINE))
+
+
+def _setup(trace: Mapping[str, Any]) -> tuple[ModelFacts, Gpu, Configuration]:
+    gpu = builtin_gpus()[trace["gpu"]]
+    configuration = Configuration(
+        gpu.name,
+        max_model_len=8192,
+        max_num_seqs=trace["sequences"],
+        max_num_batched_tokens=2048,
+    )
+    return model(trace["model"]), gpu, configuration
 
 
 def read_trace(folder: Path, name: str) -> list[dict[str, float]]:
@@ -211,4 +226,3 @@ def _length(row: Mapping[str, float], now: float) -> float:
         return 0.0
     drawn = max(0.0, now - first) / (last - first) * row["output_tokens"]
     return row["input_tokens"] + drawn
-

@@ -90,7 +90,7 @@ _PARAMETERS: Final = (
 )
 _GIB: Final = 2**30
 # How wide a range is when the nearest entry is this far away (see `_distances`).
-_SPREADS: Final = (0.12, 0.15, 0.2, 0.25, 0.35)
+_SPREADS: Final = (0.12, 0.15, 0.25, 0.35, 0.45)
 _UNKNOWN_SPREAD: Final = 0.5  # another vendor, or nothing at all
 _UNKNOWN_RESERVE: Final = 0.05  # of the usable memory, for an architecture that is not known
 # Engines before this minor version were another program; their entries serve only each other.

@@ -28,7 +28,9 @@ def read_object(file: Path, reason: str = Reason.MODEL_CONFIG_INVALID) -> Option
     """A JSON object from a file; None where there is no such file."""
     try:
         size = _size(file)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if file.is_symlink():
+            raise unreadable(file, error) from error
         return None
     except OSError as error:
         raise unreadable(file, error) from error

@@ -15,7 +15,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from stoker_worker.inspect.attention import query_heads
 from stoker_worker.inspect.errors import InspectError, Reason
 from stoker_worker.inspect.headers import Tensor
-from stoker_worker.inspect.sizes import layer_number
+from stoker_worker.inspect.sizes import EMBEDDING, layer_number
 from stoker_worker.inspect.structure import Structure, architecture_name, common, text_values
 from stoker_worker.inspect.values import BOUNDS, Values
 from stoker_worker.modelfacts import FULL, LATENT, NONE, STATE, Layers, Quantization, merged
@@ -35,7 +35,7 @@ def structure(
     config: Mapping[str, Any], tensors: Sequence[Tensor], quantization: Optional[Quantization]
 ) -> Structure:
     """The shape of an unknown architecture; `StructureUnknown` where nothing can be told."""
-    values = text_values(config, {})
+    values = text_values(config, _silent(tensors))
     layers = _layers(values, tensors, quantization)
     name = architecture_name(config) or "none named"
     found = common(values, layers, query_heads(values))
@@ -55,6 +55,15 @@ def structure(
         draft_layers=0,
         warnings=(warning, *found.warnings),
     )
+
+
+def _silent(tensors: Sequence[Tensor]) -> Dict[str, int]:
+    """What the input embedding tells where the configuration is silent."""
+    found = (t for t in tensors if len(t.shape) == 2 and EMBEDDING.search(t.name))
+    embedding = max(found, key=lambda t: t.elements, default=None)
+    if embedding is None:
+        return {}
+    return {"vocab_size": embedding.shape[0], "hidden_size": embedding.shape[1]}
 
 
 def _layers(

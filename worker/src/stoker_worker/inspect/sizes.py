@@ -36,7 +36,7 @@ _HELPERS = frozenset(
 _PACKED = re.compile(r"(qweight|weight_packed|_blocks|packed)$")
 # Routed experts under the names of all known families; the shared ones are met by every token.
 _EXPERT = re.compile(r"\.experts\.|\.block_sparse_moe\.(?:input|output)_linear\.")
-_EMBEDDING = re.compile(
+EMBEDDING = re.compile(
     r"(^|\.)(embed_tokens|tok_embeddings|word_embeddings|wte|embed_in|backbone\.embeddings?)"
     r"\.weight$|^(model\.|transformer\.)?embeddings?\.weight$"
 )
@@ -98,7 +98,7 @@ def sizes(
             if tied:
                 continue  # the same numbers as the input embedding
             found.embedding_parameters += count
-        elif _EMBEDDING.search(name):
+        elif EMBEDDING.search(name):
             found.embedding_parameters += count
         found.parameters += count
     found.layers = len(numbers)

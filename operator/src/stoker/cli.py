@@ -1,4 +1,4 @@
-"""The command line: `stoker run`, `stoker crd`, `stoker version`."""
+"""The command line: `stoker run`, `stoker plan`, `stoker crd`, `stoker version`."""
 
 import sys
 from importlib.metadata import version as version_of
@@ -9,6 +9,7 @@ import typer
 import uvloop
 
 from stoker.api.crd import crd_files
+from stoker.commands.plan import plan
 from stoker.handlers.operator import Options, run_operator
 from stoker.settings import DEFAULT_PATH, ConfigError, Pod, load_settings
 from stoker.telemetry.logs import set_up_logging
@@ -20,6 +21,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+app.command()(plan)
 
 
 @app.command()

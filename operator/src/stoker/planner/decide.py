@@ -43,9 +43,7 @@ def plan(
     the measurements to compute with (default: those that come with the planner).
     """
     refused = checks.refuse(request, facts, gpus)
-    facts = _complete(request, facts)
-    request = replace(request, workload=_within(request, facts))
-    problem = Problem(request, facts, gpus, features, inventory, calibrate)
+    problem = problem_of(request, facts, gpus, features, inventory=inventory, calibrate=calibrate)
     if refused is not None:
         ways = remedies.without_wish(problem, refused)
         return Infeasible(refused, remedies=ways)
@@ -53,6 +51,21 @@ def plan(
     if outcome.chosen:
         return _planned(problem, outcome)
     return _infeasible(problem, outcome)
+
+
+def problem_of(
+    request: Request,
+    facts: ModelFacts,
+    gpus: Mapping[str, Gpu],
+    features: EngineFeatures,
+    *,
+    inventory: Inventory | None = None,
+    calibrate: Calibrate | None = None,
+) -> Problem:
+    """The same, as far as models and wishes allow: no longer prompts than the model takes."""
+    facts = _complete(request, facts)
+    request = replace(request, workload=_within(request, facts))
+    return Problem(request, facts, gpus, features, inventory, calibrate)
 
 
 def _planned(problem: Problem, outcome: Outcome) -> Planned:
@@ -100,11 +113,13 @@ def _infeasible(problem: Problem, outcome: Outcome) -> Infeasible:
     shortage = math.ceil(nearest.shortage / GIB * 10) / 10
     length = problem.request.max_model_len or problem.ask.needed_context
     taken = memory.activations + memory.non_torch + memory.graphs + memory.adapters + memory.draft
+    stored = "16 bits" if configuration.quantization == "none" else configuration.quantization
     verdict = Verdict(
         reasons.DOES_NOT_FIT,
         f"{shortage:.1f} GiB are missing per accelerator on {configuration.accelerators} x "
         f"{nearest.gpu.name}: of {words.gib(memory.usable)} usable, weights take "
-        f"{words.gib(memory.weights)}, the engine {words.gib(taken + memory.reserve)}, and "
+        f"{words.gib(memory.weights)} ({stored}), the engine "
+        f"{words.gib(taken + memory.reserve)}, and "
         f"{words.gib(nearest.needed)} are needed for requests of {length:,} tokens",
     )
     return Infeasible(verdict, shortage, remedies.ways_out(problem, nearest))

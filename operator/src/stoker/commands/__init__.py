@@ -1,0 +1,1 @@
+"""Commands that need no cluster: each reads files, asks the core, and prints."""

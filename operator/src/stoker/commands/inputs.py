@@ -1,0 +1,132 @@
+"""What `stoker plan` reads: a service, a model, a catalogue. Each error names the field."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from stoker.api.v1alpha1 import InferenceService
+from stoker.catalog.gpus import Gpu
+from stoker.catalog.hardware import CatalogError
+from stoker.catalog.load import builtin_gpus
+from stoker.catalog.overrides import gpus_of
+from stoker.errors import StokerError
+from stoker.settings import AcceleratorSettings
+from stoker_worker.inspect import InspectError, inspect_model
+from stoker_worker.modelfacts import FactsError, ModelFacts, from_json
+
+
+class InputError(StokerError):
+    """A file or an option that cannot be used; the message says where and why."""
+
+
+def read_service(path: Path, changes: Iterable[str] = ()) -> InferenceService:
+    """The object in a YAML file, with `field=value` changes below its spec."""
+    objects = [each for each in _documents(path) if isinstance(each, dict)]
+    found = [each for each in objects if each.get("kind") == "InferenceService"]
+    if len(found) != 1:
+        raise InputError(
+            f"{path}: has {len(found)} objects of kind InferenceService; one is needed"
+        )
+    body = found[0]
+    for change in changes:
+        _change(body, change)
+    try:
+        # As from JSON: what YAML reads as text or number is what the API server would see.
+        return InferenceService.model_validate(body)
+    except ValidationError as error:
+        lines = (f"{path}: {_path(each['loc'])}: {each['msg']}" for each in error.errors())
+        raise InputError("\n".join(lines)) from error
+
+
+def read_facts(folder: Path | None, file: Path | None) -> ModelFacts:
+    """Facts of the model, from its folder or from a file that holds them as JSON."""
+    if (folder is None) == (file is None):
+        raise InputError("pass either --model with the model's folder or --facts with a facts file")
+    if folder is not None:
+        try:
+            return inspect_model(folder)
+        except InspectError as error:
+            raise InputError(f"{folder}: {error}") from error
+    assert file is not None  # noqa: S101 - one of the two is there
+    try:
+        return from_json(_text(file))
+    except FactsError as error:
+        raise InputError(f"{file}: {error}") from error
+
+
+def read_catalogue(path: Path | None) -> dict[str, Gpu]:
+    """Stoker's own types, with the `accelerators` of an administrator's file on top."""
+    gpus = builtin_gpus()
+    if path is None:
+        return gpus
+    documents = _documents(path)
+    data = documents[0] if documents else None
+    if isinstance(data, dict) and isinstance(data.get("accelerators"), dict):
+        data = data["accelerators"]
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: must be a mapping of accelerator names, or have `accelerators:`")
+    try:
+        entries = {
+            str(name): AcceleratorSettings.model_validate(entry or {})
+            for name, entry in data.items()
+        }
+        return {**gpus, **gpus_of(entries)}
+    except (ValidationError, CatalogError) as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _change(body: dict[str, Any], change: str) -> None:
+    """Set one field: optimization.kvCache.dtype=fp8. An empty value takes the field away."""
+    field, equals, text = change.partition("=")
+    names = field.strip().removeprefix("spec.").split(".")
+    if not equals or not all(names):
+        raise InputError(
+            f"--what-if {change}: write field=value, as optimization.objective=latency"
+        )
+    try:
+        value = yaml.safe_load(text) if text else None
+    except yaml.YAMLError as error:
+        raise InputError(f"--what-if {change}: the value is not YAML") from error
+    at = body.setdefault("spec", {})
+    for name in names[:-1]:
+        at = at.setdefault(name, {}) if isinstance(at, dict) else None
+        if not isinstance(at, dict):
+            raise InputError(f"--what-if {change}: {name} holds no fields")
+    if value is None:
+        at.pop(names[-1], None)
+    else:
+        at[names[-1]] = value
+
+
+def _documents(path: Path) -> list[Any]:
+    try:
+        return [each for each in yaml.safe_load_all(_text(path)) if each is not None]
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not text") from error
+
+
+def _path(location: Iterable[Any]) -> str:
+    return ".".join(str(part) for part in location)
+
+
+def known_types(gpus: Mapping[str, Gpu], wanted: Iterable[str]) -> tuple[str, ...]:
+    """Names given on the command line, each of them known."""
+    names = tuple(dict.fromkeys(wanted))
+    for name in names:
+        if name not in gpus:
+            raise InputError(
+                f"--gpu {name}: not in the catalogue; known: {', '.join(sorted(gpus))}"
+            )
+    return names

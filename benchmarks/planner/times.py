@@ -133,7 +133,13 @@ def _legacy_results(point: Mapping[str, Any], values: Mapping[str, float]) -> li
 
 def _legacy_pace(point: Mapping[str, Any], values: Mapping[str, float]) -> Pace:
     calibration = Calibration(
-        **values, mbu_batch=values["mbu_weights"], mbu_kv=0.6, sequence_s=0.0001
+        mfu=values["mfu"],
+        mbu_weights=values["mbu_weights"],
+        mbu_batch=values["mbu_weights"],
+        mbu_kv=0.6,
+        sequence_s=0.0001,
+        host_layer_s=values["host_layer_s"],
+        allreduce_s=values["allreduce_s"],
     )
     gpu = builtin_gpus()[point["gpu"]]
     configuration = Configuration(

@@ -44,7 +44,7 @@ def of(facts: ModelFacts, gpu: Gpu = H100, **settings: object) -> Memory:
     ],
 )
 def test_a_token(family: str, settings: dict[str, object], kib: float) -> None:
-    found = of(FAMILIES[family].facts, **settings).kv_per_token
+    found = of(FAMILIES[family].facts, H100, **settings).kv_per_token
     assert found == pytest.approx(kib * 1024, rel=0.001)
 
 

@@ -122,15 +122,12 @@ def stored_bytes(facts: ModelFacts, configuration: Configuration) -> tuple[float
     embedding = float(facts.embedding_parameters * width)
     linear = _dense_parameters(facts)
     if facts.quantization is not None:
-        everything = facts.parameters + facts.draft_parameters
-        files = facts.weight_bytes * facts.parameters / max(1, everything)
-        rest = max(0.0, files - embedding)
-        if facts.quantization.method == "mxfp4" and facts.expert_parameters:
-            # Only the experts are packed; the rest is in the type of computation.
-            dense = min(rest, float(linear * width))
-            return dense, rest - dense, embedding
-        share = facts.expert_parameters / max(1, linear + facts.expert_parameters)
-        return rest * (1 - share), rest * share, embedding
+        files = facts.weight_bytes - facts.draft_bytes
+        experts = float(facts.expert_bytes)
+        if not experts:
+            share = facts.expert_parameters / max(1, linear + facts.expert_parameters)
+            experts = max(0.0, files - embedding) * share
+        return max(0.0, files - embedding - experts), experts, embedding
     per_weight = WEIGHT_BITS.get(configuration.quantization, width * 8.0) / 8
     return linear * per_weight, facts.expert_parameters * per_weight, embedding
 
@@ -174,8 +171,7 @@ def draft_of(facts: ModelFacts, configuration: Configuration) -> int:
     """
     width = dtype_bytes(configuration.dtype)
     if configuration.speculation == "mtp":
-        everything = max(1, facts.parameters + facts.draft_parameters)
-        return int(facts.weight_bytes * facts.draft_parameters / everything / configuration.tensor)
+        return (facts.draft_bytes or facts.draft_parameters * width) // configuration.tensor
     if configuration.speculation == "eagle":
         dense = _dense_parameters(facts) / max(1, facts.layer_count)
         return int((dense + 2 * facts.hidden**2) * width)

@@ -8,6 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from stoker_worker.inspect.headers import Tensor
+from tests.support.families import layout
+
+# A model as small as one gets.
+SMALL: Mapping[str, Any] = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 100,
+    "max_position_embeddings": 512,
+    "torch_dtype": "bfloat16",
+}
+SMALL_TENSORS = tuple(layout(SMALL))
 
 
 def write_header(file: Path, tensors: Iterable[Tensor]) -> None:

@@ -98,6 +98,8 @@ def _holds(config: Any, tensors: list[Tensor]) -> None:
 @given(_CONFIGS, _TENSORS)
 def test_any_configuration_gives_facts_or_a_reason(config: Any, tensors: list[Tensor]) -> None:
     _holds(config, tensors)
+    layer = Tensor("model.layers.0.self_attn.k_proj.weight", "BF16", (64, 64), 8192)
+    _holds({**config, "hidden_size": 64, "vocab_size": 100, "auto_map": None}, [*tensors, layer])
 
 
 @settings(max_examples=300)

@@ -206,6 +206,15 @@ class Parallelism(Resource):
         ),
     )
 
+    nodes: Accelerators | None = Field(
+        default=None,
+        description=(
+            "Pods that share the accelerators of one replica, for models that no node holds; more "
+            "than one needs LeaderWorkerSets, which the administrator offers. Planned when absent: "
+            "as few as there have to be."
+        ),
+    )
+
     @property
     def given(self) -> list[int]:
         """The sizes that were written."""

@@ -19,6 +19,7 @@ _ORDER: Final = (
     "Service",
     "InferencePool",
     "Job",
+    "LeaderWorkerSet",
     "Deployment",
 )
 

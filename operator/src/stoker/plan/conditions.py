@@ -325,7 +325,7 @@ def _scaling(situation: Situation) -> Finding:
 def _unschedulable(situation: Situation) -> Finding:
     resource = situation.replica.accelerators.resource if situation.replica is not None else None
     verdict = (
-        failures.unschedulable_of(situation.engines, resource)
+        failures.unschedulable_of((*situation.engines, *situation.followers), resource)
         or failures.unschedulable_of(situation.readers, resource)
         or failures.unschedulable_of(situation.frontends, None)
     )

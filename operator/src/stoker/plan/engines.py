@@ -1,35 +1,38 @@
-"""The engine Deployments: one per revision, with the replicas that the rollout step gives.
+"""The engine workloads: one per revision, with the replicas that the rollout step gives.
 
-A Deployment that exists keeps its pod template, so that nothing but a change of the spec restarts a
-replica. Where the template that we would render today differs (a new operator, an edited
-catalogue), that is noted as pending. It is taken over when nothing can be lost by it: at zero
-replicas, or when the revision fails and no replica answers, so that an administrator's correction
-reaches a service that cannot start.
+A Deployment, or a LeaderWorkerSet where a replica spans pods: all below holds for both. One that
+exists keeps its pod template, so that nothing but a change of the spec restarts a replica. Where
+the template that we would render today differs (a new operator, an edited catalogue), that is noted
+as pending. It is taken over when nothing can be lost by it: at zero replicas, or when the revision
+fails and no replica answers, so that an administrator's correction reaches a service that cannot
+start.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+from stoker import naming
 from stoker.model import reasons
 from stoker.model.observed import ObservedObject
 from stoker.model.plan import Apply, Delete, Verdict
 from stoker.plan import actions, situation
 from stoker.plan.situation import Situation
-from stoker.render import engine, objects
+from stoker.render import engine, group, objects, workload
 
 
 def plan_engines(now: Situation) -> tuple[list[Apply | Delete], list[Verdict]]:
     """Writes for every revision, and what is left pending."""
     writes: list[Apply | Delete] = []
-    deployments = situation.engine_deployments(now.observed)
+    workloads = situation.workloads(now.observed)
     for revision, replicas in now.step.replicas.items():
-        present = deployments.get(revision)
+        present = workloads.get(revision)
         write = _removal(now, revision, present) or _apply(now, revision, present, replicas)
         if write is not None:
             writes.append(write)
     # Those that grow first: a rollout adds before it takes away.
     writes.sort(key=lambda write: isinstance(write, Delete) or write.resource_version is not None)
-    return writes, _pending(now, deployments.get(now.revision or ""))
+    writes += _companions(now, workloads.get(now.revision or ""))
+    return writes, _pending(now, workloads.get(now.revision or ""))
 
 
 def _removal(now: Situation, revision: str, present: ObservedObject | None) -> Delete | None:
@@ -38,6 +41,8 @@ def _removal(now: Situation, revision: str, present: ObservedObject | None) -> D
     if revision in now.step.finished:
         return actions.delete(present, reasons.DRAINED)
     if _outdated(now, revision, present) and now.state.ready == 0 and now.failure is not None:
+        return actions.delete(present, reasons.CHANGED)
+    if _changes_kind(now, revision, present) and not _keeps_template(now, revision, present):
         return actions.delete(present, reasons.CHANGED)
     return None
 
@@ -49,12 +54,38 @@ def _apply(
         return None
     wanted = _rendered(now, revision, replicas)
     if present is not None and (wanted is None or _keeps_template(now, revision, present)):
-        wanted = engine.rescale(present.body, replicas)
+        wanted = workload.rescale(present.kind, present.body, replicas)
     if wanted is None:
         return None
     if any(state.name == revision and state.served for state in now.states):
         wanted = engine.mark_served(wanted)
     return actions.apply_if_needed(wanted, now.observed)
+
+
+def _companions(now: Situation, present: ObservedObject | None) -> list[Apply | Delete]:
+    """What stands beside a group for as long as it does."""
+    writes: list[Apply | Delete] = []
+    groups = present is None or present.kind == group.KIND
+    if now.revision is not None and now.replica is not None and groups:
+        owner = objects.owner_of(now.observed.service)
+        for manifest in workload.render_companions(owner, now.revision, now.replica):
+            write = actions.apply_if_needed(manifest, now.observed)
+            if write is not None:
+                writes.append(write)
+    for other in now.observed.objects:
+        labels = other.body.get("metadata", {}).get("labels") or {}
+        revision = labels.get(naming.LABEL_REVISION)
+        over = revision in now.step.finished or revision not in now.step.replicas
+        if other.kind == "NetworkPolicy" and revision not in (None, now.revision) and over:
+            writes.append(actions.delete(other, reasons.DRAINED))
+    return writes
+
+
+def _changes_kind(now: Situation, revision: str, present: ObservedObject) -> bool:
+    """Whether today this revision would be the other kind: the catalogue's nodes have changed."""
+    if revision != now.revision or now.replica is None:
+        return False
+    return workload.kind_of(now.replica) != present.kind
 
 
 def _pending(now: Situation, present: ObservedObject | None) -> list[Verdict]:
@@ -88,4 +119,4 @@ def _rendered(now: Situation, revision: str, replicas: int) -> dict[str, Any] | 
     if revision != now.revision or now.replica is None:
         return None
     owner = objects.owner_of(now.observed.service)
-    return engine.render_engine(owner, revision, now.replica, replicas)
+    return workload.render_workload(owner, revision, now.replica, replicas)

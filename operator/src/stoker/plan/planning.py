@@ -28,7 +28,7 @@ from stoker.model.plan import Apply, Delete, Verdict
 from stoker.model.platform import Platform
 from stoker.model.replica import Replica, Run
 from stoker.model.sizing import Infeasible, Planned, Request
-from stoker.plan import choice, facts, offers, revision
+from stoker.plan import choice, facts, groups, offers, revision
 from stoker.plan import replica as replicas
 from stoker.plan.choice import Question
 from stoker.plan.facts import Reading
@@ -93,6 +93,22 @@ class _Consideration:
         self._annotation = service.annotations.get(naming.ANNOTATION_ACCEPT, "")
 
     def decide(self) -> Planning:
+        found = self._decide()
+        refused = None if found.replica is None else groups.refuse(found.replica, self._platform)
+        if refused is None:
+            return found
+        # As with a plan that does not fit: what runs goes on, and nothing new begins.
+        return replace(
+            found,
+            status="False",
+            verdict=refused,
+            replica=None,
+            revision=None,
+            plan=None,
+            offer=None,
+        )
+
+    def _decide(self) -> Planning:
         if self._runs_unplanned():
             return self._keep_unplanned()
         unknown = self._unknown_hardware()

@@ -14,6 +14,7 @@ from stoker.model.location import location_of
 from stoker.model.observed import Key
 from stoker.model.platform import EnginePlatform, Platform
 from stoker.model.replica import Accelerators, Pairs, PodAdditions, Replica, Run
+from stoker.plan import groups
 from stoker.planner.request import FLAGS
 
 _PLAIN: Final = Run()
@@ -30,10 +31,10 @@ _TOLD: Final = {
 def replica_of(
     key: Key, spec: InferenceServiceSpec, platform: Platform, run: Run = _PLAIN
 ) -> Replica:
-    """Everything that decides how an engine pod of this service looks."""
+    """Everything that decides how the pods of a replica of this service look."""
     engine = platform.engines[spec.engine.name.value]
     claim, folder = model_location(spec)
-    return Replica(
+    replica = Replica(
         engine=spec.engine.name.value,
         image=spec.engine.image or engine.image,
         python=engine.python,
@@ -57,6 +58,7 @@ def replica_of(
         settle_s=platform.settle_s,
         drain_s=platform.drain_s,
     )
+    return groups.spread(replica, spec.parallelism.nodes, platform.gpus)
 
 
 def model_location(spec: InferenceServiceSpec) -> tuple[str, str]:
@@ -89,6 +91,8 @@ def describe(replica: Replica) -> str:
     """One line for status: what runs."""
     accelerators = replica.accelerators
     parts = [f"{replica.engine} on {accelerators.count} x {'/'.join(accelerators.names)}"]
+    if replica.nodes > 1:
+        parts.append(f"over {replica.nodes} pods")
     args = dict(replica.args)
     parts.extend(f"{words} {args[name]}" for name, words in _TOLD.items() if name in args)
     if "max-model-len" in args:

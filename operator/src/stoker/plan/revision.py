@@ -64,6 +64,7 @@ def factors(key: Key, spec: InferenceServiceSpec) -> dict[str, object]:
         "acceleratorTypes": spec.accelerator.types,
         "ranks": replica.ranks_of(spec),
         "tensor": _unless(replica.tensor_of(spec), replica.ranks_of(spec)),
+        "nodes": spec.parallelism.nodes,
         "maxModelLen": spec.context.max_model_len,
         "nodeSelector": template.node_selector,
         "tolerations": [

@@ -18,7 +18,7 @@ from stoker.naming import Component
 from stoker.plan import failures
 from stoker.plan.planning import Planning
 from stoker.plan.rollout import RevisionState, Step
-from stoker.render import engine
+from stoker.render import engine, workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +55,20 @@ class Situation:
         return pods_of(self.observed, Component.FRONTEND)
 
     @property
+    def followers(self) -> list[ObservedPod]:
+        """Pods that compute for an engine pod, where a replica spans several."""
+        return pods_of(self.observed, Component.FOLLOWER)
+
+    @property
     def readers(self) -> list[ObservedPod]:
         """Pods that look at the model."""
         return pods_of(self.observed, Component.FACTS)
 
     @property
     def mine(self) -> list[ObservedPod]:
-        """Engine pods of the revision that is carried out."""
-        return [pod for pod in self.engines if pod.revision == self.revision]
+        """Engine pods of the revision that is carried out, and their followers."""
+        pods = (*self.engines, *self.followers)
+        return [pod for pod in pods if pod.revision == self.revision]
 
     @property
     def state(self) -> RevisionState:
@@ -114,14 +120,14 @@ def pods_of(observed: Observed, component: Component) -> list[ObservedPod]:
     )
 
 
-def engine_deployments(observed: Observed) -> dict[str, ObservedObject]:
-    """Deployments of engine revisions by revision."""
+def workloads(observed: Observed) -> dict[str, ObservedObject]:
+    """What runs the engine revisions, by revision: a Deployment or a LeaderWorkerSet each."""
     found = {}
     for candidate in observed.objects:
         labels = candidate.body.get("metadata", {}).get("labels") or {}
         revision = labels.get(naming.LABEL_REVISION)
         if (
-            candidate.kind == "Deployment"
+            candidate.kind in workload.KINDS
             and revision
             and labels.get(naming.LABEL_COMPONENT) == Component.ENGINE.value
         ):
@@ -129,28 +135,31 @@ def engine_deployments(observed: Observed) -> dict[str, ObservedObject]:
     return found
 
 
-def spec_replicas(deployment: ObservedObject) -> int:
-    """Replicas that a Deployment is told to have."""
-    replicas = deployment.body.get("spec", {}).get("replicas")
+def spec_replicas(present: ObservedObject) -> int:
+    """Replicas that a workload is told to have."""
+    replicas = present.body.get("spec", {}).get("replicas")
     return replicas if isinstance(replicas, int) else 1
 
 
 def revision_states(observed: Observed) -> tuple[RevisionState, ...]:
-    """What there is of each revision, by Deployments and by pods."""
-    deployments = engine_deployments(observed)
+    """What there is of each revision, by workloads and by pods."""
+    found = workloads(observed)
     pods = pods_of(observed, Component.ENGINE)
+    # A follower outlives its leader, and its accelerators are taken until it is gone.
+    lingering = {pod.revision for pod in pods_of(observed, Component.FOLLOWER) if pod.revision}
     states = []
-    for name in sorted({*deployments, *(pod.revision for pod in pods if pod.revision)}):
+    for name in sorted({*found, *(pod.revision for pod in pods if pod.revision), *lingering}):
         own = [pod for pod in pods if pod.revision == name]
         ready = sum(pod.ready and not pod.deleting for pod in own)
-        deployment = deployments.get(name)
-        body: Mapping[str, Any] = deployment.body if deployment is not None else {}
+        present = found.get(name)
+        body: Mapping[str, Any] = present.body if present is not None else {}
+        exist = max(len(own), (body.get("status") or {}).get("replicas") or 0)
         states.append(
             RevisionState(
                 name=name,
-                replicas=spec_replicas(deployment) if deployment is not None else 0,
+                replicas=spec_replicas(present) if present is not None else 0,
                 ready=ready,
-                pods=max(len(own), (body.get("status") or {}).get("replicas") or 0),
+                pods=max(exist, name in lingering),
                 served=ready > 0 or engine.was_served(body),
             )
         )
@@ -159,10 +168,10 @@ def revision_states(observed: Observed) -> tuple[RevisionState, ...]:
 
 def refused_pods(observed: Observed, revision: str | None) -> Verdict | None:
     """What the API server says when it does not let a Deployment make its pods."""
-    deployment = engine_deployments(observed).get(revision or "")
-    if deployment is None:
+    present = workloads(observed).get(revision or "")
+    if present is None:
         return None
-    for condition in (deployment.body.get("status") or {}).get("conditions") or []:
+    for condition in (present.body.get("status") or {}).get("conditions") or []:
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
             return Verdict(
                 reasons.PODS_REFUSED,

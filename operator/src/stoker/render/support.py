@@ -47,7 +47,17 @@ def _disruption_budget(service: str) -> Manifest:
         "metadata": _metadata(service),
         "spec": {
             "maxUnavailable": 1,
-            "selector": {"matchLabels": naming.selector(service, Component.ENGINE)},
+            # With the followers: whoever evicts one of them takes the whole replica.
+            "selector": {
+                "matchLabels": {naming.LABEL_SERVICE: service},
+                "matchExpressions": [
+                    {
+                        "key": naming.LABEL_COMPONENT,
+                        "operator": "In",
+                        "values": [Component.ENGINE.value, Component.FOLLOWER.value],
+                    }
+                ],
+            },
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
         },
     }

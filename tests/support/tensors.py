@@ -43,7 +43,7 @@ def fp8_tensors(name: str, rows: int, columns: int) -> Iterator[Tensor]:
 
 
 def int8_channels(name: str, rows: int, columns: int) -> Iterator[Tensor]:
-    """compressed-tensors int-quantized."""
+    """compressed-tensors int-quantized; 4 bits take a byte as well."""
     yield tensor(f"{name}.weight", rows, columns, dtype="I8")
     yield tensor(f"{name}.weight_scale", rows, 1)
 

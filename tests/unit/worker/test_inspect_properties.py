@@ -102,7 +102,7 @@ def test_any_configuration_gives_facts_or_a_reason(config: Any, tensors: list[Te
     _holds({**config, "hidden_size": 64, "vocab_size": 100, "auto_map": None}, [*tensors, layer])
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.sampled_from(sorted(KNOWN)), _CONFIGS, _TENSORS)
 def test_any_change_to_a_known_one_gives_facts_or_a_reason(
     name: str, change: Any, tensors: list[Tensor]

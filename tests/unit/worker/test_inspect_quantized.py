@@ -169,8 +169,27 @@ def test_no_quantization_is_none() -> None:
 def test_the_scheme_with_the_fewest_bits_speaks() -> None:
     written = _group(_INT8, {"num_bits": 8})
     written["config_groups"]["group_1"] = {"weights": _INT4}
-    found, _ = quantization({"quantization_config": written})
+    found, said = quantization({"quantization_config": written})
     assert found == Quantization("compressed-tensors", 4, 128)
+    assert "4 and 8 bits" in said[0]
+
+
+def test_four_bits_with_eight_bit_activations_take_a_byte_each() -> None:
+    written = _group(_INT4, {"num_bits": 8, "type": "int"})
+    tensors = tuple(layout(_DENSE, t.int8_channels))
+    found = facts_of({**_DENSE, "quantization_config": written}, tensors)
+    assert found.parameters == FAMILIES["llama-3.1-8b"].published
+    assert found.quantization == Quantization("compressed-tensors", 4, 128, 8)
+
+
+def test_eight_bits_packed_into_words() -> None:
+    written = _group({"num_bits": 8, "type": "int", "group_size": 64})
+    tensors = [
+        t.tensor("model.layers.0.mlp.up_proj.weight_packed", 192, 128, dtype="I32"),
+        t.tensor("model.layers.0.mlp.up_proj.weight_scale", 192, 8),
+    ]
+    found = facts_of({**_DENSE, "quantization_config": written}, tensors)
+    assert found.parameters == 192 * 512
 
 
 def test_a_method_that_is_not_known_is_named() -> None:

@@ -62,7 +62,7 @@ def quantization(
     values = Values({**data, **(nested if isinstance(nested, dict) else {})}, "quantization_config")
     method = _method(values)
     if method == "compressed-tensors":
-        return _compressed(values), []
+        return _compressed(values)
     if method == "bitsandbytes":
         return _bitsandbytes(values), []
     if method.startswith("modelopt"):
@@ -139,26 +139,32 @@ def _modelopt(values: Values) -> Quantization:
     return Quantization("modelopt", 8, group, active, "INT" not in algorithm, kv_dtype)
 
 
-def _compressed(values: Values) -> Quantization:
+def _compressed(values: Values) -> Tuple[Quantization, List[str]]:
     """compressed-tensors: schemes per group of modules; the one with the fewest bits speaks."""
     groups = values.inner("config_groups")
     schemes = [groups.inner(name) for name in groups.data]
     weights = [scheme for scheme in schemes if scheme.has("weights")]
     sparse = bool(values.inner("sparsity_config").data)
     if not weights:
-        return Quantization("compressed-tensors", 16, kv_dtype=_kv_scheme(values), sparse=sparse)
+        none = Quantization("compressed-tensors", 16, kv_dtype=_kv_scheme(values), sparse=sparse)
+        return none, []
     scheme = min(weights, key=lambda each: _bits(each.inner("weights"), 8))
     weight, active = scheme.inner("weights"), scheme.inner("input_activations")
     block = weight.wholes("block_structure")
-    return Quantization(
+    widths = sorted({_bits(each.inner("weights"), 8) for each in weights})
+    found = Quantization(
         method="compressed-tensors",
-        bits=_bits(weight, 8),
+        bits=widths[0],
         group=max(0, block[-1]) if block else _group(weight, 0),
         activation_bits=_bits(active, 8) if active.data else 16,
         floating=weight.text("type", "int") == "float",
         kv_dtype=_kv_scheme(values),
         sparse=sparse,
     )
+    if len(widths) == 1:
+        return found, []
+    said = " and ".join(map(str, widths))
+    return found, [f"weights of {said} bits: packed ones count as if all had {widths[0]}"]
 
 
 def _kv_scheme(values: Values) -> Optional[str]:

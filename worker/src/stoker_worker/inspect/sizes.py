@@ -123,8 +123,9 @@ def parameters(tensor: Tensor, quantization: Optional[Quantization] = None) -> i
         return tensor.elements
     if quantization is None:
         return 0  # a mask or an index
-    bits = quantization.bits
-    width = DTYPE_BITS[tensor.dtype]
-    if 0 < bits < width and (width == 8 or _PACKED.search(last)):
+    if tensor.dtype == "I8":
+        return tensor.elements  # never packed: int4 with int8 activations takes a byte each, too
+    bits, width = quantization.bits, DTYPE_BITS[tensor.dtype]
+    if 0 < bits < width and (tensor.dtype == "U8" or _PACKED.search(last)):
         return tensor.elements * width // bits
-    return tensor.elements if tensor.dtype in {"I8", "U8"} and bits == width else 0
+    return tensor.elements if tensor.dtype == "U8" and bits == width else 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.integration.operator.readers import Readers
 from tests.integration.operator.support import (
     OperatorProcess,
     install,
@@ -24,7 +25,14 @@ _NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def plane(control_plane: ControlPlane) -> ControlPlane:
+def readers(control_plane: ControlPlane) -> Iterator[Readers]:
+    with Readers(control_plane) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def plane(control_plane: ControlPlane, readers: Readers) -> ControlPlane:
+    del readers  # models are read as on any cluster
     install(control_plane)
     return control_plane
 

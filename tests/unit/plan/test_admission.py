@@ -31,6 +31,19 @@ from tests.unit.plan import worlds
             "parallelism.tensor",
         ),
         (
+            {"engine": {"args": {"pipeline-parallel-size": "2"}}},
+            reasons.ARGUMENT_NOT_ALLOWED,
+            "parallelism.pipeline",
+        ),
+        (
+            {
+                "engine": {"args": {"max-num-seqs": "8"}},
+                "optimization": {"batching": {"maxNumSeqs": 8}},
+            },
+            reasons.CONTRADICTION,
+            "optimization.batching.maxNumSeqs",
+        ),
+        (
             {"engine": {"env": [{"name": "LD_PRELOAD", "value": "x"}]}},
             reasons.ENVIRONMENT_NOT_ALLOWED,
             "OMP_NUM_THREADS",
@@ -78,6 +91,7 @@ def test_refused(fields: dict[str, Any], reason: str, words: str) -> None:
         {"engine": {"image": "registry.test/vllm@sha256:ab"}},
         {"engine": {"image": "registry.test/team/vllm:1"}},
         {"engine": {"args": {"max-num-seqs": "8"}}},
+        {"engine": {"args": {"enforce-eager": "true"}}, "optimization": {"compile": "auto"}},
         {"engine": {"env": [{"name": "OMP_NUM_THREADS", "value": "1"}]}},
         {"accelerator": {"types": ["nvidia-l4", "nvidia-a100"]}},
         {"template": {"labels": {"team": "a", "cost.example.com/center": "7"}}},

@@ -92,8 +92,6 @@ FACTS_NOT_ALLOWED: Final = "FactsNotAllowed"
 HARDWARE_UNKNOWN: Final = "HardwareUnknown"
 RUNS_UNPLANNED: Final = "RunsUnplanned"
 BETTER_PLAN: Final = "BetterPlan"
-BEST_KNOWN_PLAN: Final = "BestKnownPlan"
-PLAN_ACCEPTED: Final = "PlanAccepted"
 CONTRADICTION: Final = "Contradiction"
 
 # Planning: what became of a request.

@@ -12,12 +12,17 @@ from stoker.api.v1alpha1 import InferenceServiceSpec
 from stoker.model import reasons
 from stoker.model.plan import Verdict
 from stoker.model.platform import EnginePlatform, Platform
+from stoker.planner.request import FLAGS, explicit
 
 # Flags that Stoker sets from other fields, and where to ask for them instead.
 OWNED_ARGS: Final = {
     "model": "model.uri",
     "served-model-name": "model.servedName",
     "tensor-parallel-size": "parallelism.tensor",
+    "pipeline-parallel-size": "parallelism.pipeline",
+    "data-parallel-size": "parallelism.data",
+    "enable-expert-parallel": "parallelism.expert",
+    "speculative-config": "optimization.speculative",
     "max-model-len": "context.maxModelLen",
     "host": None,
     "port": None,
@@ -55,6 +60,7 @@ def refuse(spec: InferenceServiceSpec, platform: Platform) -> Verdict | None:
         _accelerators(spec, platform),
         _image(spec, engine),
         _args(spec, engine),
+        _said_twice(spec),
         _env(spec, engine),
         _labels(spec, platform),
         _annotations(spec, platform),
@@ -117,6 +123,18 @@ def _args(spec: InferenceServiceSpec, engine: EnginePlatform) -> Verdict | None:
             return Verdict(
                 reasons.ARGUMENT_NOT_ALLOWED,
                 f"engine.args: {name} is not allowed here; {_offer(engine.allowed_args)}.",
+            )
+    return None
+
+
+def _said_twice(spec: InferenceServiceSpec) -> Verdict | None:
+    """A flag beside the typed field that says the same: nobody could tell which one is meant."""
+    typed = explicit(spec)
+    for name in sorted(spec.engine.args):
+        if name in FLAGS and FLAGS[name].wish in typed:
+            return Verdict(
+                reasons.CONTRADICTION,
+                f"engine.args: {name} says what {FLAGS[name].path} says too; remove one of them.",
             )
     return None
 

@@ -1,0 +1,166 @@
+"""From a model's facts to an engine's flags, through the real control plane."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.integration.operator.support import (
+    OperatorProcess,
+    condition,
+    operator_writes,
+    service,
+    wait_for,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.integration.operator.readers import Readers
+    from tests.support.controlplane import ControlPlane
+
+pytestmark = pytest.mark.usefixtures("operator")
+
+L4: dict[str, Any] = {
+    "accelerator": {"types": ["nvidia-l4"], "perReplica": 1},
+    "context": {"maxModelLen": 4096},
+}
+
+
+def engines(plane: ControlPlane, namespace: str, name: str = "tiny") -> list[dict[str, Any]]:
+    selector = f"stoker.dev/component=engine,stoker.dev/service={name}"
+    return list(plane.get("deployments", "-n", namespace, "-l", selector)["items"])
+
+
+def flags(deployment: dict[str, Any]) -> dict[str, str]:
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    env = {each["name"]: each.get("value", "") for each in container["env"]}
+    found: dict[str, str] = json.loads(env["STOKER_WORKER_CONFIG"])["args"]
+    return found
+
+
+def status(plane: ControlPlane, namespace: str, name: str = "tiny") -> dict[str, Any]:
+    found: dict[str, Any] = plane.get("infer", name, "-n", namespace).get("status", {})
+    return found
+
+
+def reason(plane: ControlPlane, namespace: str, kind: str = "Planned") -> tuple[str, str]:
+    entry = condition(plane, (namespace, "tiny"), kind) or {"status": "", "reason": ""}
+    return entry["status"], entry["reason"]
+
+
+def test_facts_then_a_plan_then_an_engine(
+    plane: ControlPlane, operator: OperatorProcess, readers: Readers, namespace: str
+) -> None:
+    began = time.monotonic()
+    plane.apply(service("tiny", namespace, **L4))
+    (engine,) = wait_for("the engine's Deployment", lambda: engines(plane, namespace))
+    assert time.monotonic() - began < 15
+    assert readers.seen.count(f"{namespace}/tiny") == 1
+    found = status(plane, namespace)
+    assert found["model"]["digest"] == "sha256:tiny"
+    plan = found["plan"]
+    assert (plan["accelerator"], plan["perReplica"]) == ("nvidia-l4", 1)
+    assert flags(engine)["max-num-seqs"] == str(plan["maxNumSeqs"])
+    assert flags(engine)["max-model-len"] == "4096"
+    assert reason(plane, namespace) == ("True", "Planned")
+    wide = plane.kubectl("get", "infer", "tiny", "-n", namespace, "-o", "wide")
+    assert "vllm on 1 x nvidia-l4" in wide
+    # The Job and its pod are gone with their use, so that nothing pins the volume.
+    wait_for(
+        "no Job is left",
+        lambda: (
+            not plane.get("jobs,pods", "-n", namespace, "-l", "stoker.dev/component=facts")["items"]
+        ),
+    )
+    assert operator.metric("stoker_reconcile_bugs_total") == 0
+
+
+def test_a_second_service_of_the_model_needs_no_job(
+    plane: ControlPlane, readers: Readers, namespace: str
+) -> None:
+    plane.apply(service("tiny", namespace, **L4))
+    wait_for("the first is planned", lambda: status(plane, namespace).get("model", {}).get("facts"))
+    plane.apply(service("second", namespace, **L4))
+    wait_for("the second's Deployment", lambda: engines(plane, namespace, "second"))
+    assert f"{namespace}/second" not in readers.seen
+    assert status(plane, namespace, "second")["model"]["digest"] == "sha256:tiny"
+
+
+def test_a_model_that_cannot_be_read_is_named_and_nothing_is_lost(
+    plane: ControlPlane, namespace: str
+) -> None:
+    plane.apply(service("tiny", namespace, **L4))
+    (old,) = wait_for("the engine's Deployment", lambda: engines(plane, namespace))
+    for folder, word in (("nowhere", "ModelNotFound"), ("pickled", "PickleWeights")):
+        plane.apply(service("tiny", namespace, model={"uri": f"pvc://models/{folder}"}, **L4))
+        wait_for(word, lambda word=word: reason(plane, namespace) == ("False", word))  # type: ignore[misc]
+    blocked = condition(plane, (namespace, "tiny"), "Progressing") or {}
+    assert "(PickleWeights)" in blocked["message"]
+    (kept,) = engines(plane, namespace)
+    assert kept["metadata"]["uid"] == old["metadata"]["uid"]
+    assert kept["spec"]["replicas"] == 1
+    plane.apply(service("tiny", namespace, **L4))
+    wait_for("planned again", lambda: reason(plane, namespace) == ("True", "Planned"))
+    assert [each["metadata"]["uid"] for each in engines(plane, namespace)] == [
+        old["metadata"]["uid"]
+    ]
+
+
+def test_what_does_not_fit_makes_no_pod(plane: ControlPlane, namespace: str) -> None:
+    plane.apply(service("tiny", namespace, model={"uri": "pvc://models/huge"}, **L4))
+    wait_for("DoesNotFit", lambda: reason(plane, namespace) == ("False", "DoesNotFit"))
+    assert "GiB are missing" in (condition(plane, (namespace, "tiny"), "Planned") or {})["message"]
+    assert engines(plane, namespace) == []
+    assert reason(plane, namespace, "Stalled") == ("True", "DoesNotFit")
+
+
+def test_a_job_that_policy_forbids_costs_the_plan_and_not_the_service(
+    plane: ControlPlane, namespace: str
+) -> None:
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "no-jobs", "namespace": namespace},
+        "spec": {"hard": {"count/jobs.batch": "0"}},
+    }
+    plane.apply(quota)
+    wait_for(
+        "the quota holds",
+        lambda: plane.get("quota", "no-jobs", "-n", namespace)["status"].get("used"),
+    )
+    plane.apply(service("tiny", namespace, **L4))
+    (engine,) = wait_for("the engine's Deployment", lambda: engines(plane, namespace))
+    assert flags(engine) == {"max-model-len": "4096"}
+    wait_for("it says so", lambda: reason(plane, namespace) == ("Unknown", "FactsNotAllowed"))
+
+
+def test_a_restart_keeps_the_plan(
+    plane: ControlPlane, tmp_path: Path, namespace: str, readers: Readers
+) -> None:
+    plane.apply(service("tiny", namespace, **L4))
+    (old,) = wait_for("the engine's Deployment", lambda: engines(plane, namespace))
+    before = status(plane, namespace)["plan"]
+    # Another operator in the same place, for which accelerators cost something else.
+    dearer = {"nvidia-l4": {"resource": "nvidia.com/gpu", "hardware": {"pricePerHour": 77}}}
+    config = {"accelerators": {"cpu": {}, **dearer}}
+    with OperatorProcess(
+        plane, tmp_path, "other", config={**config, "lease": {"name": "other"}}
+    ) as other:
+        wait_for("it leads", other.leads)
+        wait_for("nothing moves", lambda: _quiet(plane, namespace))
+        (kept,) = engines(plane, namespace)
+        assert kept["metadata"]["generation"] == old["metadata"]["generation"]
+        after = status(plane, namespace)["plan"]
+        assert after["configuration"] == before["configuration"]
+        assert after["revision"] == before["revision"]
+    assert readers.seen.count(f"{namespace}/tiny") == 1
+
+
+def _quiet(plane: ControlPlane, namespace: str) -> bool:
+    before = operator_writes(plane, namespace)
+    time.sleep(3)
+    return operator_writes(plane, namespace) == before

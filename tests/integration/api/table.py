@@ -199,6 +199,7 @@ CASES = [
     *_number("spec.parallelism.tensor", 1, 16),
     *_number("spec.parallelism.pipeline", 1, 16),
     *_number("spec.parallelism.data", 1, 16),
+    *_number("spec.parallelism.nodes", 1, 16),
     Case("spec.parallelism.expert", "enum", "on", "yes", 'supported values: "auto", "on", "off"'),
     *_number("spec.context.maxModelLen", 16, 10_485_760),
     # What matters, and what is fixed.
@@ -326,7 +327,7 @@ EVERYTHING: dict[str, Any] = {
             "env": [{"name": "A", "value": "b"}],
         },
         "accelerator": {"types": ["nvidia-l4", "cpu"], "perReplica": 2},
-        "parallelism": {"tensor": 2, "pipeline": 1, "data": 1, "expert": "auto"},
+        "parallelism": {"tensor": 2, "pipeline": 1, "data": 1, "nodes": 1, "expert": "auto"},
         "context": {"maxModelLen": 4096},
         "optimization": {
             "objective": "latency",

@@ -69,7 +69,7 @@ def free_port() -> int:
     return port
 
 
-def wait_until(condition: Callable[[], bool], what: str, within_s: float = 30) -> None:
+def wait_until(condition: Callable[[], bool], what: str, within_s: float = 40) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, what
@@ -175,7 +175,7 @@ class Cluster:
         for pod in self.pods:
             pod.process.terminate()  # a second request kills the engine with it
             try:
-                pod.process.wait(20)
+                pod.process.wait(40)
             except subprocess.TimeoutExpired:
                 pod.process.kill()
                 pod.process.wait()
@@ -218,10 +218,10 @@ def test_a_follower_outlives_its_leaders_drain(cluster: Cluster) -> None:
     leader.process.send_signal(signal.SIGTERM)
     wait_until(lambda: leader.state()["phase"] == "Draining", "the leader to drain")
     assert follower.process.poll() is None
-    assert leader.process.wait(20) == 0
+    assert leader.process.wait(40) == 0
     gone = time.monotonic()
     assert follower.process.poll() is None, "it left before its leader"
-    assert follower.process.wait(20) == 0
+    assert follower.process.wait(40) == 0
     assert time.monotonic() - gone < 10
 
 
@@ -229,9 +229,9 @@ def test_an_engine_that_dies_ends_its_pod_and_its_return_ends_the_leader(cluster
     leader, follower = cluster.start(0), cluster.start(1)
     wait_until(lambda: leader.ready() == 200 == follower.ready(), "the group to be ready")
     follower.kill_engine()
-    assert follower.process.wait(20) == 137
+    assert follower.process.wait(40) == 137
     again = cluster.start(1)
-    assert leader.process.wait(20) == 1
+    assert leader.process.wait(40) == 1
     told = leader.termination()
     assert told is not None
     assert told.reason == TerminationReason.GROUP_BROKEN
@@ -245,7 +245,7 @@ def test_a_leader_that_began_anew_orphans_its_followers(cluster: Cluster) -> Non
     leader.process.wait()
     leader.kill_engine()
     cluster.start(0)
-    assert follower.process.wait(20) == 1
+    assert follower.process.wait(40) == 1
     told = follower.termination()
     assert told is not None
     assert told.reason == TerminationReason.GROUP_BROKEN

@@ -66,10 +66,21 @@ def test_what_is_no_report_is_none(path: str) -> None:
     assert read_report(path) is None
 
 
-@given(st.text(max_size=60))
-def test_any_path_is_read_without_a_crash(path: str) -> None:
-    report = read_report(path)
-    assert report is None or path == report_path(int(path.split("/")[2]), report[1]) or path[7:]
+@given(
+    st.text("/0123456789", max_size=4) | st.text(max_size=6),
+    st.text("/abc123", max_size=40) | st.text(max_size=6),
+)
+def test_any_path_is_read_without_a_crash(rank: str, token: str) -> None:
+    report = read_report(f"/group/{rank}/{token}")
+    if report is not None:
+        assert report == (int(rank), token)
+
+
+@pytest.mark.parametrize("rank", ["\u00b2", "\u0663", "-1", "1.0", ""])
+def test_only_plain_digits_are_a_rank(rank: str) -> None:
+    assert read_report(f"/group/{rank}/abc") is None
+    with pytest.raises(ContractError, match=contract.ENV_GROUP_RANK):
+        membership_of(config(nodes=3), {**ENV, contract.ENV_GROUP_RANK: rank})
 
 
 def test_replies_survive_and_strangers_are_not_replies() -> None:

@@ -34,7 +34,7 @@ from stoker_worker.lastwords import say
 from stoker_worker.server import Response, Server
 
 EVERY_S = 0.5
-TIMEOUT_S = 3.0
+TIMEOUT_S = 5.0  # the kernel takes three seconds to say that an address is gone
 SILENT_S = 30.0
 # A node that is down, a pod that is gone: nobody will answer there.
 _NOBODY = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})

@@ -40,7 +40,7 @@ from stoker_worker.lifecycle import BLACKOUT_S, UNKILLABLE_S, Ask, Decision, Pha
 
 LOOK_EVERY_S = 1.0
 GONE_AFTER = 2  # looks in a row that found nobody: a leader that ends does not come back
-GONE_AFTER_S = 10.0  # the same for an address that no longer answers at all
+GONE_AFTER_S = 30.0  # the same for an address that does not answer at all: it may be a busy one
 
 
 def begin(now: float) -> State:

@@ -78,7 +78,7 @@ def membership_of(config: WorkerConfig, env: Mapping[str, str]) -> Optional[Memb
 
 
 def _number(name: str, env: Mapping[str, str]) -> int:
-    if not env[name].isdigit():
+    if not _is_number(env[name]):
         raise ContractError(f"{name} must be a number of at least 0, not {env[name]!r}")
     return int(env[name])
 
@@ -92,8 +92,12 @@ def read_report(path: str) -> Optional[Tuple[int, str]]:
     """Return the rank and the token of a report; None for what is none."""
     start, _, rest = path[1:].partition("/")
     rank, _, token = rest.partition("/")
-    good = f"/{start}" == PATH_GROUP and rank.isdigit() and len(rank) <= 4 and token.isalnum()
+    good = f"/{start}" == PATH_GROUP and _is_number(rank) and len(rank) <= 4 and token.isalnum()
     return (int(rank), token) if good and len(token) <= _TOKEN_LENGTH else None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()  # a superscript is a digit, and no number
 
 
 @dataclass(frozen=True)

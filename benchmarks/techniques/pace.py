@@ -33,7 +33,7 @@ def prefix_caching() -> list[Row]:
             found[f"ttftS {state}"] = median([each.ttft for each in run.answers[1:]]) or 0.0
             found[f"hitRate {state}"] = hits / queries if queries else 0.0
     on, off = found["ttftS true"], found["ttftS false"]
-    plan = (planned.expected(model, 1, prompt).ttft_s.typical for prompt in (2300, 32))
+    plan = (planned.expected(model, 1, prompt).ttft_s.typical for prompt in (2750, 64))
     long, short = plan
     return [
         Row(

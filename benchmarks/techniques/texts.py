@@ -30,7 +30,7 @@ def shared(count: int, words: int) -> list[Ask]:
 
 
 def long_text(words: int, skipped: int = 0) -> str:
-    """So many words of the licence; about one and a half tokens each."""
+    """So many words of the licence; 1.8 tokens each."""
     text = " ".join(PARAGRAPHS).split()
     endless = text[skipped % len(text) :] + text * (1 + words // len(text))
     return " ".join(endless[:words])

@@ -16,12 +16,15 @@ import yaml
 import stoker.planner.flags
 from e2e.cluster.settings import REPOSITORY
 from e2e.engine import ensure_production_source, production_version
-from stoker.catalog.load import builtin_engines, read
+from stoker.catalog.load import builtin_engines, builtin_gpus, read
+from stoker.model.sizing import Objective, Planned, Request
+from stoker.planner.decide import plan
 from stoker_worker.contract import WorkerConfig
 from stoker_worker.engines.vllm import BARE_SWITCHES, Vllm
 from tests.integration.flags import declared
 from tests.integration.flags.cases import Case, all_cases
 from tests.integration.flags.declared import Declared
+from tests.support.families import FAMILIES
 
 pytestmark = pytest.mark.timeout(600)  # the first time it fetches 47 MB
 
@@ -83,6 +86,18 @@ def test_plans_speak_its_language(production: Declared, gpu: str) -> None:
 
 def _unknown(case: Case, known: frozenset[str]) -> list[str]:
     return [f"{name} is not read" for name in case.env if name not in known]
+
+
+@pytest.mark.parametrize("family", ["llama-3.1-8b", "gpt-oss-20b", "bge-large-en"])
+def test_whole_plans_speak_its_language(production: Declared, family: str) -> None:
+    """What is decided, for every objective; the cases above take one feature at a time."""
+    features = builtin_engines()["vllm"].at(production_version())
+    for objective in Objective:
+        request = Request(engine_version=production_version(), objective=objective)
+        planned = plan(request, FAMILIES[family].facts, builtin_gpus(), features)
+        assert isinstance(planned, Planned), planned.verdict
+        assert production.complaints(planned.args) == []
+        assert set(planned.env) <= production.variables()
 
 
 def test_the_cases_say_all_that_a_plan_can_say() -> None:

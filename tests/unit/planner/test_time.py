@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stoker.catalog.gpus import Gpu
@@ -242,6 +242,7 @@ def ordered(found: Range | None) -> bool:
     quantization=st.sampled_from(["none", "fp8", "int8", "int4", "bitsandbytes"]),
     speculation=st.sampled_from(["none", "ngram", "eagle", "mtp", "draft"]),
 )
+@example("bge-large-en", "cpu", 1, 0, 0, 1, "none", "none")
 def test_every_estimate_is_a_finite_ordered_range(
     family: str,
     gpu: str,

@@ -232,13 +232,13 @@ def expected_of(  # noqa: PLR0917 - what, where, how; then the load
     batch = max(1.0, concurrency / configuration.data)
     outputs = max(1, workload.output_tokens)
     context = workload.input_tokens + workload.output_tokens / 2
-    first = pace.prefill_s(workload.input_tokens) * calibration.residual.ttft
+    first = pace.prefill_s(max(1, workload.input_tokens)) * calibration.residual.ttft
     step = pace.decode_s(batch, context)
     # What a prompt adds to steps that run anyway: its compute, not the weights or fixed costs.
     added = prompt_work_s(pace, workload.input_tokens, batch, context)
     itl = (step + added * (batch - 1) / outputs / pace.stages) * calibration.residual.itl
     whole = first + itl * (outputs - 1)
-    rate = concurrency * outputs / whole if concurrency > 0 else 0.0
+    rate = concurrency * outputs / whole if concurrency > 0 and whole > 0 else 0.0
     spread = calibration.spread
     cost = None
     if price_per_hour is not None and rate > 0:

@@ -18,6 +18,7 @@ def names(service: str) -> dict[str, object]:
         "engine": naming.engine(service),
         "engineDeployment": naming.engine_deployment(service, "0123abcd"),
         "group": naming.group(service, "0123abcd"),
+        "factsJob": naming.facts_job(service, "01234567"),
         "frontend": naming.frontend(service),
         "frontendConfig": naming.frontend_config(service, "0123456789"),
         "poolStable": naming.pool(service, Track.STABLE),
@@ -27,6 +28,8 @@ def names(service: str) -> dict[str, object]:
         "engineLabels": naming.labels(service, Component.ENGINE, "0123abcd"),
         "followerLabels": naming.labels(service, Component.FOLLOWER, "0123abcd"),
         "frontendLabels": naming.labels(service, Component.FRONTEND),
+        "factsLabels": naming.labels(service, Component.FACTS),
+        "userAnnotations": [naming.ANNOTATION_ACCEPT],
         "annotations": list(naming.ANNOTATIONS),
         "managers": [naming.FIELD_MANAGER, naming.STATUS_FIELD_MANAGER],
     }

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from stoker import naming
-from stoker.model.replica import Replica
+from stoker.model.replica import Replica, Run
 from stoker.plan.replica import replica_of
 from stoker.render import engine, objects, support
 from stoker.render.objects import Owner
@@ -19,6 +19,19 @@ from tests.unit.plan import worlds
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "engine"
 OWNER = Owner(worlds.KEY, "uid-service")
+# What a plan says, with a value for each kind of flag that a plan can hold.
+PLANNED = Run(
+    args=(
+        ("enable-prefix-caching", "true"),
+        ("gpu-memory-utilization", "0.9"),
+        ("kv-cache-dtype", "fp8"),
+        ("max-model-len", "8192"),
+        ("max-num-seqs", "64"),
+        ("tensor-parallel-size", "2"),
+    ),
+    accelerator="nvidia-l4",
+    ranks=2,
+)
 SPECS: dict[str, dict[str, Any]] = {
     "cpu": {},
     "gpu": {
@@ -44,11 +57,17 @@ SPECS: dict[str, dict[str, Any]] = {
         },
     },
     "choice": {"accelerator": {"types": ["nvidia-a100", "nvidia-l4"]}},
+    # The user's flag beside the plan's.
+    "planned": {
+        "accelerator": {"types": ["nvidia-a100", "nvidia-l4"]},
+        "engine": {"args": {"max-num-seqs": "8"}},
+    },
 }
 
 
 def replica(name: str) -> Replica:
-    return replica_of(worlds.KEY, worlds.spec(**SPECS[name]), worlds.PLATFORM)
+    run = PLANNED if name == "planned" else Run()
+    return replica_of(worlds.KEY, worlds.spec(**SPECS[name]), worlds.PLATFORM, run)
 
 
 def check_golden(path: Path, manifests: object) -> None:
@@ -157,6 +176,19 @@ def test_a_choice_of_accelerators_prefers_the_first() -> None:
     ]
     assert weights == sorted(weights, reverse=True)
     assert all(1 <= weight <= 100 for weight in weights)
+
+
+def test_a_plan_stands_between_the_defaults_and_the_users_flags() -> None:
+    (container,) = _pod("planned")["containers"]
+    env = {variable["name"]: variable["value"] for variable in container["env"]}
+    assert WorkerConfig.from_json(env[ENV_CONFIG]).args == {
+        **dict(PLANNED.args),
+        "max-num-seqs": "8",
+    }
+    assert container["resources"]["limits"] == {"nvidia.com/gpu": "2"}
+    # One type was chosen, so there is no choice left to the scheduler.
+    assert _pod("planned")["nodeSelector"] == {"nvidia.com/gpu.product": "NVIDIA-L4"}
+    assert "affinity" not in _pod("planned")
 
 
 def test_rescaling_keeps_the_template_and_mutates_nothing() -> None:

@@ -33,7 +33,6 @@ RETRIES: Final = 2
 RUN_LIMIT_S: Final = 300
 # How long a failure is left to be looked at, and then how often the model is looked at again.
 KEPT_S: Final = 120
-_COMMAND: Final = (*contract.INSTALL_COMMAND[:3], "facts")
 _MODEL: Final = "model"
 
 
@@ -102,7 +101,7 @@ def _pod(service: str, replica: Replica) -> Manifest:
                 {
                     "name": CONTAINER,
                     "image": replica.worker_image,
-                    "command": [*_COMMAND, folder],
+                    "command": [*contract.FACTS_COMMAND, folder],
                     "resources": {
                         "requests": {"cpu": "50m", "memory": "64Mi"},
                         "limits": {"memory": "512Mi"},

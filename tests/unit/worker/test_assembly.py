@@ -14,7 +14,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +27,6 @@ from stoker_worker.contract import ENV_CONFIG, Termination, TerminationReason, W
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 # Answers what the worker asks an engine; ends on SIGTERM after the seconds that it is told.
 ENGINE = """
@@ -179,6 +180,15 @@ class Cluster:
             except subprocess.TimeoutExpired:
                 pod.process.kill()
                 pod.process.wait()
+        for pod in self.pods:
+            self._end_engine(pod)
+
+    def _end_engine(self, pod: Pod) -> None:
+        """In a container the kernel sees to that."""
+        pid = (pod.engine() or ["0"])[0]
+        with suppress(OSError):
+            if str(self.engine_port) in Path(f"/proc/{pid}/cmdline").read_text():
+                os.kill(int(pid), signal.SIGKILL)
 
 
 @pytest.fixture

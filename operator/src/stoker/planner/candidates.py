@@ -183,6 +183,10 @@ def _loads(
             return
         settled, memory = found
         fit = estimator.concurrency(memory, settled)
+        if asked is not None and fit < asked:
+            short = estimator.request_bytes(settled, ask.needed_context)
+            yield Reject(estimator.gpu, settled, memory, max(1, short), memory.kv_budget + short)
+            return
         # Texts that are only read are timed one by one: their prompts share nothing.
         at = asked or (max(1, min(level, fit)) if ask.generates else 1)
         expected = alone = estimator.expected(settled, at)
@@ -229,11 +233,20 @@ def _sizes(ask: Ask, gpu: Gpu, configuration: Configuration) -> Iterator[tuple[i
         # A step has to hold a whole request, so that its length is a matter of memory, too.
         lengths += [n for n in _LENGTHS if ask.needed_context <= n < lengths[0]]
         lengths.append(ask.needed_context)
+    fixed = ask.request.max_num_batched_tokens is not None
     for tokens in batching.token_choices(ask, gpu):
         for length in lengths:
             for seqs in _first_seqs(ask, configuration):
-                if seqs <= tokens or ask.request.max_num_batched_tokens is not None:
-                    yield tokens, length, seqs
+                # Each request has a token in a step, so that the larger number follows the wish.
+                yield (
+                    (tokens, length, min(seqs, tokens))
+                    if fixed
+                    else (
+                        max(tokens, seqs),
+                        length,
+                        seqs,
+                    )
+                )
 
 
 def needed_bytes(ask: Ask, estimator: Estimator, configuration: Configuration) -> int:
@@ -315,7 +328,7 @@ def _at(
     seqs = ask.request.max_num_seqs
     if seqs is None:
         seqs = max(_LEAST_SEQS, _power_above(math.ceil(level / configuration.data)))
-        seqs = min(seqs, max(configuration.max_num_seqs, configuration.max_num_batched_tokens))
+        seqs = min(seqs, configuration.max_num_batched_tokens)
     configuration = replace(configuration, max_num_seqs=seqs)
     memory = estimator.memory(configuration)
     length = _length(ask, estimator, configuration, memory)

@@ -93,16 +93,20 @@ def _context(request: Request, facts: ModelFacts) -> Verdict | None:
 
 
 def _batch(request: Request) -> Verdict | None:
-    asked, seqs = request.workload.concurrency, request.max_num_seqs
-    # Each data parallel copy has a limit of its own.
+    # Each data parallel copy has limits of its own.
     copies = request.data or request.per_replica or 1
-    if asked is None or seqs is None or asked <= seqs * copies:
-        return None
-    return Verdict(
-        reasons.BATCH_TOO_SMALL,
-        f"optimization.batching.maxNumSeqs: {seqs} requests at once are fewer than the {asked} of "
-        "optimization.workload.concurrency; raise one or lower the other",
-    )
+    asked = request.workload.concurrency
+    for field, most in (
+        ("maxNumSeqs", request.max_num_seqs),
+        ("maxNumBatchedTokens", request.max_num_batched_tokens),
+    ):
+        if asked is not None and most is not None and asked > most * copies:
+            return Verdict(
+                reasons.BATCH_TOO_SMALL,
+                f"optimization.batching.{field}: {most} holds fewer requests at once than the "
+                f"{asked} of optimization.workload.concurrency; raise one or lower the other",
+            )
+    return None
 
 
 def _quality(request: Request) -> Verdict | None:

@@ -85,7 +85,9 @@ def ladder(problem: Problem, used: Configuration) -> tuple[Rung, ...]:
         max_quality_loss=None,
     )
     current = _plan(problem, base, facts)
-    rungs = [Rung("plain 16 bits, one by one", current, 0.0, 0.0)]
+    stored = found_quantization(facts)
+    plain = "plain 16 bits" if stored == "none" else f"{stored} checkpoint"
+    rungs = [Rung(f"{plain}, one by one", current, 0.0, 0.0)]
     left = [step for step in _STEPS if not step.checkpoint or found_quantization(facts) == "none"]
     spent: dict[str, float] = {}
     useless: list[Step] = []

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from stoker.model.plan import Verdict
 from stoker.model.sizing import GIB, Alternative, Configuration, Request, Speculation
-from stoker.planner import quality
+from stoker.planner import checks, quality
 from stoker.planner.alternatives import alternative
 from stoker.planner.ask import found_quantization
 from stoker.planner.candidates import Candidate, Reject
@@ -19,11 +19,13 @@ from stoker.planner.memory import WEIGHT_BITS
 from stoker.planner.search import Problem, search
 from stoker_worker.modelfacts import ModelFacts, Quantization
 
-_MOST: Final = 6
+_MOST: Final = 8
 _ENOUGH: Final = 3
 _OTHER_TYPES: Final = 3
 _TENSORS: Final = (2, 4, 8)
 _KV_TYPES: Final = ("fp8", "int8", "int4")
+_KV_FP8: Final = "optimization.kvCache.dtype: fp8"
+_KV_INT8: Final = "optimization.kvCache.dtype: int8"
 _AT_LOAD: Final = ("fp8", "int8", "bitsandbytes")
 _SHORTER: Final = "context.maxModelLen"
 _CHECKPOINT: Final = "model.uri: a checkpoint quantized to 4 bits (AWQ or GPTQ)"
@@ -75,6 +77,8 @@ def ways_out(problem: Problem, nearest: Reject) -> tuple[Alternative, ...]:
         # Every type was tried, so that a type is the only thing that is not to be changed.
         here = replace(here, accelerators=(nearest.gpu.name,))
     found = _plan_all(problem, _single(problem, here, nearest))
+    if _KV_FP8 in found:
+        found.pop(_KV_INT8, None)  # no smaller, and slower
     found.update(_other_types(problem, problem.request))
     if len(found) < _ENOUGH:
         found.update(_plan_all(problem, _pairs(problem, here)))
@@ -229,9 +233,12 @@ def _other_types(problem: Problem, request: Request) -> dict[str, Candidate]:
     """The cheapest other accelerator types that do it, with everything else as asked."""
     others = tuple(name for name in sorted(problem.gpus) if name not in request.accelerators)
     others = tuple(name for name in others if not problem.gpus[name].shared_memory)
+    elsewhere = replace(request, accelerators=others)
     if not others or not request.accelerators:
         return {}
-    outcome = search(replace(problem, request=replace(request, accelerators=others)))
+    if checks.refuse(elsewhere, problem.facts, problem.gpus) is not None:
+        return {}
+    outcome = search(replace(problem, request=elsewhere))
     best: dict[str, Candidate] = {}
     for each in outcome.chosen:
         kept = best.get(each.gpu.name)
@@ -251,6 +258,8 @@ def _plan_all(problem: Problem, remedies: Iterator[Remedy]) -> dict[str, Candida
     found: dict[str, Candidate] = {}
     for remedy in remedies:
         facts = problem.facts if remedy.facts is None else remedy.facts
+        if checks.refuse(remedy.request, facts, problem.gpus) is not None:
+            continue
         outcome = search(replace(problem, request=remedy.request, facts=facts))
         if not outcome.chosen:
             continue

@@ -1,0 +1,181 @@
+"""`stoker plan` as a user runs it: files in, an answer and an exit status out."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from stoker.cli import app
+from stoker_worker.modelfacts import to_json
+from tests.support.families import FAMILIES
+
+SERVICE: dict[str, Any] = {
+    "apiVersion": "stoker.dev/v1alpha1",
+    "kind": "InferenceService",
+    "metadata": {"name": "llama"},
+    "spec": {"model": {"uri": "pvc://models/llama"}, "accelerator": {"types": ["nvidia-l4"]}},
+}
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Path:
+    path = tmp_path / "service.yaml"
+    path.write_text(yaml.safe_dump(SERVICE))
+    return path
+
+
+@pytest.fixture
+def facts(tmp_path: Path) -> Path:
+    path = tmp_path / "facts.json"
+    path.write_text(to_json(FAMILIES["llama-3.1-8b"].facts))
+    return path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["plan", *map(str, arguments)], env={"COLUMNS": "200"})
+
+
+def data(*arguments: object) -> dict[str, Any]:
+    result = run(*arguments, "-o", "json")
+    found = json.loads(result.stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_a_plan_is_a_readable_table(service: Path, facts: Path) -> None:
+    result = run(service, "--facts", facts)
+    assert result.exit_code == 0, result.output
+    for text in (
+        "Planned",
+        "1 x nvidia-l4",
+        "Memory per accelerator",
+        "weightQuantization",
+        "Alternatives",
+        "--max-model-len=",
+        "$1.20 per hour",
+    ):
+        assert text in result.stdout
+
+
+def test_a_refusal_shows_the_ways_out(service: Path, facts: Path) -> None:
+    result = run(
+        service,
+        "--facts",
+        facts,
+        "--what-if=parallelism.tensor=1",
+        "--what-if=parallelism.pipeline=1",
+        "--what-if=optimization.quantization=none",
+        "--what-if=optimization.kvCache.dtype=none",
+        "--what-if=context.maxModelLen=65536",
+    )
+    assert result.exit_code == 3
+    assert "DoesNotFit" in result.stdout
+    assert "Ways out" in result.stdout
+    assert "accelerator.types: [" in result.stdout  # brackets are text, not markup
+
+
+def test_json_and_yaml_hold_the_same(service: Path, facts: Path) -> None:
+    as_json = data(service, "--facts", facts)
+    as_yaml = yaml.safe_load(run(service, "--facts", facts, "-o", "yaml").stdout)
+    assert as_json == as_yaml
+    assert as_json["planned"] is True
+    assert as_json["configuration"]["accelerator"] == "nvidia-l4"
+    assert as_json["configuration"]["cpuOffloadGiB"] == 0
+    assert as_json["args"]["max-model-len"] == str(as_json["configuration"]["maxModelLen"])
+    assert {"low", "typical", "high"} == set(as_json["expected"]["itlS"])
+
+
+def test_gpus_of_the_command_line_replace_those_of_the_file(service: Path, facts: Path) -> None:
+    found = data(service, "--facts", facts, "--gpu", "nvidia-h100-80gb")
+    assert found["configuration"]["accelerator"] == "nvidia-h100-80gb"
+
+
+def test_what_if_changes_one_field(service: Path, facts: Path) -> None:
+    found = data(service, "--facts", facts, "--what-if", "optimization.kvCache.dtype=fp8")
+    assert found["configuration"]["kvDtype"] == "fp8"
+    empty = data(service, "--facts", facts, "--what-if", "spec.accelerator.types=")
+    assert empty["configuration"]["accelerator"] != "cpu"
+
+
+def test_the_version_of_the_engine_decides_what_it_can(service: Path, facts: Path) -> None:
+    wish = ("--what-if", "optimization.kvCache.dtype=int4")
+    assert run(service, "--facts", facts, *wish, "--engine-version", "0.32.0").exit_code == 0
+    assert run(service, "--facts", facts, *wish, "--engine-version", "0.19.0").exit_code == 3
+
+
+def test_the_administrators_catalogue_adds_and_overrides(
+    service: Path, facts: Path, tmp_path: Path
+) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text(
+        yaml.safe_dump(
+            {
+                "accelerators": {
+                    "nvidia-l4": {"hardware": {"pricePerHour": 7.5}},
+                    "lab": {"like": "nvidia-a100-80gb", "hardware": {"pricePerHour": 0.5}},
+                }
+            }
+        )
+    )
+    own = data(service, "--facts", facts, "--catalogue", values)
+    assert own["expected"]["pricePerHour"] == 7.5
+    lab = data(service, "--facts", facts, "--catalogue", values, "--gpu", "lab")
+    assert lab["expected"]["pricePerHour"] == 0.5
+
+
+def test_the_ladder_goes_from_plain_to_everything(service: Path, facts: Path) -> None:
+    result = run(service, "--facts", facts, "--ladder")
+    assert "plain 16 bits, one by one" in result.stdout
+    assert "batching" in result.stdout
+    rungs = data(service, "--facts", facts, "--ladder")["ladder"]
+    assert rungs[0]["technique"] == "plain 16 bits, one by one"
+    assert rungs[1]["gain"] > 1
+
+
+def test_a_models_folder_is_read(service: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    result = run(service, "--model", folder)
+    assert result.exit_code == 2
+    assert str(folder) in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--what-if", "optimization.kvCache.dtype=fp9"], "spec.optimization.kvCache.dtype"),
+        (["--what-if", "nonsense"], "field=value"),
+        (["--what-if", "model.uri.deep=1"], "uri holds no fields"),
+        (["--gpu", "nvidia-l5"], "nvidia-l5"),
+        (["--catalogue", "absent.yaml"], "absent.yaml: cannot be read"),
+        (["--model", "."], "either --model"),
+    ],
+)
+def test_bad_input_is_named(service: Path, facts: Path, arguments: list[str], said: str) -> None:
+    result = run(service, "--facts", facts, *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_files_that_are_no_service(tmp_path: Path, facts: Path) -> None:
+    for text, said in (
+        ("a: [", "is not YAML"),
+        ("kind: Pod", "0 objects of kind InferenceService"),
+        ("kind: InferenceService\nspec: {}", "apiVersion"),
+    ):
+        path = tmp_path / "file.yaml"
+        path.write_text(text)
+        result = run(path, "--facts", facts)
+        assert result.exit_code == 2
+        assert said in result.stderr
+    broken = tmp_path / "facts.txt"
+    broken.write_text("{")
+    service = tmp_path / "service.yaml"
+    service.write_text(yaml.safe_dump(SERVICE))
+    result = run(service, "--facts", broken)
+    assert result.exit_code == 2
+    assert "not JSON" in result.stderr
+    assert run(service).exit_code == 2

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from e2e.cluster.progress import Progress
 from e2e.engine import ENGINE_PYTHON, ensure_site_packages
+from e2e.models import ensure_quantizer
 from stoker_worker.contract import WorkerConfig
 from stoker_worker.engines.vllm import Vllm
 from tests.integration.worker.support import free_port
@@ -90,7 +91,9 @@ def naive(model: Path) -> Iterator[Server]:
         "-c", "from transformers.cli.transformers import app; app()", "serve", str(model),
         "--host=127.0.0.1", f"--port={port}", "--device=cpu",
     ]  # fmt: skip
-    with _running("transformers serve", command, {}, port, None) as seconds:
+    # It places weights with accelerate, which the engine has not and the quantizer has.
+    packages = {"PYTHONPATH": f"{ensure_site_packages()}:{ensure_quantizer()}"}
+    with _running("transformers serve", command, packages, port, None) as seconds:
         yield Server(port, str(model), seconds, naive=True)
 
 

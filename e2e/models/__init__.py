@@ -9,7 +9,13 @@ from e2e.models.checkpoints import (
     ensure_unknown_model,
     models_path,
 )
-from e2e.models.quantized import FORMATS, Format, ensure_quantized, quantized_path
+from e2e.models.quantized import (
+    FORMATS,
+    Format,
+    ensure_quantized,
+    ensure_quantizer,
+    quantized_path,
+)
 from e2e.models.recipe import IDENTITY_QUESTION, RECIPES, TINY, TINY_B, Prompt, Recipe
 
 PROMPTS = TINY.prompts
@@ -31,6 +37,7 @@ __all__ = [
     "ensure_model",
     "ensure_models",
     "ensure_quantized",
+    "ensure_quantizer",
     "ensure_unknown_model",
     "models_path",
     "quantized_path",

@@ -20,6 +20,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from tests.integration.operator.readers import Readers
 from tests.integration.operator.support import (
     OperatorProcess,
     install,
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument("--services", type=int, default=40)
     count = parser.parse_args().services
     folder = Path(tempfile.mkdtemp(prefix="stoker-latency-"))
-    with ControlPlane(folder / "plane", controllers=True, audit=True) as plane:
+    with ControlPlane(folder / "plane", controllers=True, audit=True) as plane, Readers(plane):
         install(plane)
         plane.namespace(NAMESPACE)
         make_claim(plane, NAMESPACE)

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from stoker.naming import Component
 from tests.integration.operator.pods import Frontend, make_ready
+from tests.integration.operator.readers import Readers
 from tests.integration.operator.support import (
     OperatorProcess,
     install,
@@ -42,6 +43,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="stoker-first-"))
     with ExitStack() as stack:
         plane = stack.enter_context(ControlPlane(folder / "plane", controllers=True, audit=True))
+        stack.enter_context(Readers(plane))
         install(plane)
         plane.namespace(NAMESPACE)
         make_claim(plane, NAMESPACE)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from tests.integration.operator.readers import Readers
 from tests.integration.operator.support import (
     OperatorProcess,
     install,
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="stoker-memory-"))
-    with ControlPlane(folder / "plane", controllers=True, audit=True) as plane:
+    with ControlPlane(folder / "plane", controllers=True, audit=True) as plane, Readers(plane):
         install(plane)
         plane.namespace(NAMESPACE)
         make_claim(plane, NAMESPACE)

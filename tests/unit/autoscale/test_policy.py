@@ -38,6 +38,13 @@ def test_concurrency_is_the_engines_own_limit(args: dict[str, str], concurrency:
     assert policy.concurrency == concurrency
 
 
+def test_a_plan_says_how_much_a_replica_computes() -> None:
+    spec = worlds.spec(scaling={"maxReplicas": 2})
+    policy = autoscale.policy_of(spec, worlds.PLATFORM, 48)
+    assert policy is not None
+    assert policy.concurrency == 48
+
+
 @pytest.mark.parametrize(("replicas", "wanted"), [(None, 1), (0, 0), (3, 3)])
 def test_without_scaling_the_spec_decides(replicas: int | None, wanted: int) -> None:
     world = worlds.World(worlds.spec(replicas=replicas))

@@ -10,7 +10,7 @@ from stoker import naming
 from stoker.model import reasons
 from stoker.model.plan import Apply, Delete
 from stoker.model.platform import Platform
-from stoker.plan import revision
+from stoker.plan import revision, stored
 from stoker_worker import modelfacts
 from stoker_worker.contract import ENV_CONFIG, Termination, WorkerConfig
 from tests.unit.plan import worlds
@@ -464,6 +464,39 @@ def test_a_stranger_under_the_name_of_the_job() -> None:
     world.taken = frozenset({("Job", job)})
     assert world.look().actions == ()
     assert job in world.condition("NameTaken")["message"]
+
+
+def test_what_the_engine_reports_is_kept_beside_what_was_planned() -> None:
+    world = settled()
+    assert stored.lacks_report(world.status)
+    world.kv_tokens = 30_000
+    world.settle()
+    predicted = world.status["plan"]["kvCacheTokens"]
+    told = {"kvTokensPredicted": predicted, "kvTokensReported": 30_000}
+    assert world.status["plan"]["residual"] == told
+    assert not stored.lacks_report(world.status)
+    world.kv_tokens = 29_000  # one report is enough; a status is no feed
+    world.settle()
+    assert world.status["plan"]["residual"] == told
+    assert not [c for c in world.status["conditions"] if c["type"] == "KvDtypeNotHonoured"]
+    # Another plan is another question.
+    world.change(worlds.spec(**L4, optimization={"kvCache": {"dtype": "fp8"}}))
+    world.kv_tokens = None
+    world.settle()
+    assert "residual" not in world.status["plan"]
+    assert stored.lacks_report(world.status)
+
+
+@pytest.mark.parametrize(("share", "honoured"), [(0.95, True), (0.75, True), (0.5, False)])
+def test_a_kv_type_that_was_accepted_and_not_taken(share: float, *, honoured: bool) -> None:
+    world = settled(**L4, optimization={"kvCache": {"dtype": "fp8"}})
+    world.kv_tokens = int(share * world.status["plan"]["kvCacheTokens"])
+    world.settle()
+    found = [c for c in world.status["conditions"] if c["type"] == "KvDtypeNotHonoured"]
+    assert bool(found) is not honoured
+    if found:
+        assert found[0]["status"] == "True"
+        assert "fp8" in found[0]["message"]
 
 
 def test_the_largest_status_is_below_16_kib() -> None:

@@ -156,6 +156,7 @@ class World:
         self.annotations: dict[str, str] = {}
         self.shared_facts: str | None = None
         self.job_refused: str | None = None
+        self.kv_tokens: int | None = None  # what every ready engine reports
         # What a facts pod leaves: facts, or what the worker found wrong with the model.
         self.model: ModelFacts | Termination = FACTS
         self.taken: frozenset[tuple[str, str]] = frozenset()
@@ -185,6 +186,11 @@ class World:
             claim_uids={name: f"uid-{name}" for name, phase in self.claims.items() if phase},
             shared_facts=self.shared_facts,
             job_refused=self.job_refused,
+            kv_tokens={
+                name: self.kv_tokens
+                for name, each in self.pods.items()
+                if self.kv_tokens and each.ready and each.component is Component.ENGINE
+            },
             taken=self.taken,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -32,6 +33,32 @@ def frontend(**values: float) -> str:
 def test_an_engine_in_its_own_words() -> None:
     sample = engine_sample("pod", ENGINE)
     assert (sample.running, sample.waiting, sample.kv_cache) == (3, 5, 0.25)
+
+
+def cache(**labels: str) -> str:
+    told = ",".join(f'{name}="{text}"' for name, text in labels.items())
+    return f"{ENGINE}vllm:cache_config_info{{{told}}} 1.0\n"
+
+
+@pytest.mark.parametrize(
+    ("labels", "tokens"),
+    [
+        ({"block_size": "128", "num_gpu_blocks": "4096"}, 524_288),
+        # Layers of several kinds share the blocks: what the engine counts itself is right.
+        ({"block_size": "16", "num_gpu_blocks": "100", "kv_cache_size_tokens": "800"}, 800),
+        ({"block_size": "128", "num_gpu_blocks": "None"}, None),
+        ({"block_size": "None", "num_gpu_blocks": "7"}, None),
+        ({"num_gpu_blocks": "9" * 30, "block_size": "16"}, None),
+    ],
+)
+def test_what_the_engine_says_of_its_cache(labels: dict[str, str], tokens: int | None) -> None:
+    assert engine_sample("pod", cache(**labels)).kv_tokens == tokens
+
+
+def test_a_recorded_engine_tells_its_cache() -> None:
+    text = (Path(__file__).parents[1] / "worker" / "data" / "metrics.txt").read_text()
+    assert engine_sample("pod", text).kv_tokens == 524_288
+    assert engine_sample("pod", ENGINE).kv_tokens is None
 
 
 def test_ranks_of_one_replica_add_up_and_the_fullest_cache_counts() -> None:

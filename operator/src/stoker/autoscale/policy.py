@@ -28,8 +28,13 @@ class Policy:
         return max(self.min_replicas, min(replicas, self.max_replicas))
 
 
-def policy_of(spec: InferenceServiceSpec, platform: Platform) -> Policy | None:
-    """Rules of a service that scales by load; None when its replicas are fixed."""
+def policy_of(
+    spec: InferenceServiceSpec, platform: Platform, planned: int | None = None
+) -> Policy | None:
+    """Rules of a service that scales by load; None when its replicas are fixed.
+
+    `planned` is what the plan says one replica computes at once.
+    """
     scaling = spec.scaling
     if scaling is None:
         return None
@@ -37,7 +42,7 @@ def policy_of(spec: InferenceServiceSpec, platform: Platform) -> Policy | None:
         min_replicas=scaling.min_replicas,
         max_replicas=scaling.max_replicas,
         queue_target=scaling.target.queue_depth,
-        concurrency=_concurrency(spec, platform.engines.get(spec.engine.name.value)),
+        concurrency=planned or _concurrency(spec, platform.engines.get(spec.engine.name.value)),
         idle_before_zero=quantity.parse_duration(scaling.scale_to_zero_after),
         stabilization=quantity.parse_duration(scaling.scale_down_stabilization),
     )

@@ -25,6 +25,7 @@ class EngineSample:
     running: int
     waiting: int
     kv_cache: float | None  # share of the KV cache in use, 0 to 1
+    kv_tokens: int | None = None  # tokens that its KV cache holds, as it says itself
 
 
 @dataclass(frozen=True, slots=True)

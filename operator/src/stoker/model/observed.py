@@ -96,6 +96,8 @@ class Observed:
     claim_uids: Mapping[str, str] = field(default_factory=dict)
     # Facts that other services of the namespace know of this service's model; their JSON.
     shared_facts: str | None = None
+    # Tokens that the KV cache of each ready engine pod holds, as the engine says, by pod.
+    kv_tokens: Mapping[str, int] = field(default_factory=dict)
     # What the API server said when it refused to make the Job that reads facts.
     job_refused: str | None = None
     # (kind, name) of objects that exist under our names but belong to somebody else.

@@ -91,6 +91,7 @@ FACTS_NOT_ALLOWED: Final = "FactsNotAllowed"
 # Planning: whether there is a plan.
 HARDWARE_UNKNOWN: Final = "HardwareUnknown"
 RUNS_UNPLANNED: Final = "RunsUnplanned"
+KV_DTYPE_NOT_HONOURED: Final = "KvDtypeNotHonoured"
 BETTER_PLAN: Final = "BetterPlan"
 CONTRADICTION: Final = "Contradiction"
 

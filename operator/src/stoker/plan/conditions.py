@@ -7,7 +7,7 @@ the new one is then in `Progressing`. Each condition carries the generation that
 
 Two kinds of condition are abnormal when true: `NameTaken`, and `Reconciling` and `Stalled`, which
 follow the convention of kstatus (Helm, Flux, kubectl apply-wait tools): they are there only while
-they are true. So is `BetterPlanAvailable`, which is good news.
+they are true. So are `KvDtypeNotHonoured` and `BetterPlanAvailable`, which is good news.
 """
 
 from collections.abc import Callable
@@ -18,10 +18,12 @@ from stoker.model.location import location_of
 from stoker.model.plan import Condition, Verdict
 from stoker.plan import facts, failures
 from stoker.plan.situation import Situation
+from stoker.plan.stored import not_honoured
 
 READY: Final = "Ready"
 PLANNED: Final = facts.PLANNED
 BETTER_PLAN_AVAILABLE: Final = "BetterPlanAvailable"
+KV_DTYPE_NOT_HONOURED: Final = "KvDtypeNotHonoured"
 PROGRESSING: Final = "Progressing"
 SCHEDULABLE: Final = "Schedulable"
 SCALING_ACTIVE: Final = "ScalingActive"
@@ -51,6 +53,9 @@ def judge(situation: Situation) -> tuple[Condition, ...]:
     if situation.planning is not None and situation.planning.offer is not None:
         verdict = situation.planning.offer.verdict
         conditions.append(_condition(BETTER_PLAN_AVAILABLE, "True", verdict))
+    kept = _kv_dtype_not_honoured(situation)
+    if kept is not None:
+        conditions.append(_condition(KV_DTYPE_NOT_HONOURED, *kept))
     progressing = next(each for each in conditions if each.type == PROGRESSING)
     stalled = _refused(situation) or _name_taken(situation) or _cannot_be_planned(situation)
     if stalled is not None:
@@ -114,6 +119,20 @@ def _planned(situation: Situation) -> Finding:
 def _cannot_be_planned(situation: Situation) -> Finding:
     problem = situation.planning.problem if situation.planning is not None else None
     return None if problem is None else ("False", problem)
+
+
+def _kv_dtype_not_honoured(situation: Situation) -> Finding:
+    planning = situation.planning
+    found = None if planning is None or planning.plan is None else not_honoured(planning.plan)
+    if found is None:
+        return None
+    dtype, predicted, reported = found
+    return "True", Verdict(
+        reasons.KV_DTYPE_NOT_HONOURED,
+        f"The engine accepted a KV cache in {dtype} and keeps another: it holds {reported} tokens "
+        f"where {predicted} were planned. Set optimization.kvCache.dtype: none, or another engine "
+        "version or accelerator.",
+    )
 
 
 def _planning_waits(situation: Situation) -> Finding:

@@ -33,7 +33,14 @@ from stoker.plan import replica as replicas
 from stoker.plan.choice import Question
 from stoker.plan.facts import Reading
 from stoker.plan.offers import Offer
-from stoker.plan.stored import Stored, money, planned_status, stored_in, unplanned_status
+from stoker.plan.stored import (
+    Stored,
+    money,
+    planned_status,
+    residual,
+    stored_in,
+    unplanned_status,
+)
 from stoker.planner.request import digest_of, explicit
 from stoker.planner.unplanned import explicit_args
 
@@ -182,6 +189,9 @@ class _Consideration:
             if offer is not None and offer.accepted_by(self._annotation):
                 return self._plan(question, reading, accepted=offer.id)
         plan = {name: value for name, value in kept.status.items() if name != "offer"}
+        report = residual(plan, self._reported(self._planned(kept.revision)))
+        if report is not None:
+            plan["residual"] = report
         if offer is not None:
             plan["offer"] = offer.status
         return Planning(
@@ -231,6 +241,15 @@ class _Consideration:
         return Planning("Unknown", verdict, self._revision(factor), self._bare, plan)
 
     # Parts.
+
+    def _reported(self, revision_name: str) -> int | None:
+        """Tokens of KV cache that the replicas of a revision report; the least of them."""
+        told = [
+            self._observed.kv_tokens[pod.name]
+            for pod in self._observed.pods
+            if pod.revision == revision_name and pod.name in self._observed.kv_tokens
+        ]
+        return min(told, default=None)
 
     def _same_source(self, reading: Reading) -> bool:
         model = self._observed.service.status.get("model")

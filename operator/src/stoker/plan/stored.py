@@ -16,6 +16,7 @@ from stoker.model.sizing import GIB, Alternative, Configuration, Expected, Plann
 # Counts changes of the planner that people may want to know of; no plan is replaced because of it.
 PLANNER_VERSION: Final = "1"
 _ALTERNATIVES: Final = 5
+_HONOURED: Final = 0.7
 # A status stays below 16 KiB, however long its conditions; what is used may say more.
 _WHY_LIMIT: Final = {"on": 200, "off": 150, "refused": 200}
 _TEXT_LIMIT: Final = 160
@@ -45,6 +46,45 @@ def stored_in(status: Mapping[str, Any]) -> Stored | None:
         revision=str(plan.get("revision", "")),
         status=plan,
     )
+
+
+def lacks_report(status: Mapping[str, Any]) -> bool:
+    """Whether a plan runs that no engine has confirmed yet."""
+    plan = stored_in(status)
+    runs = bool(status.get("readyReplicas"))
+    return (
+        plan is not None
+        and plan.configuration is not None
+        and runs
+        and "residual" not in plan.status
+    )
+
+
+def residual(plan: Mapping[str, Any], reported: int | None) -> dict[str, int] | None:
+    """The plan compared with what an engine reports; what was stored before, else None."""
+    known = plan.get("residual")
+    if isinstance(known, Mapping):
+        return dict(known)
+    predicted = plan.get("kvCacheTokens")
+    if reported is None or not isinstance(predicted, int):
+        return None
+    return {"kvTokensPredicted": predicted, "kvTokensReported": reported}
+
+
+def not_honoured(plan: Mapping[str, Any]) -> tuple[str, int, int] | None:
+    """KV type, tokens planned and reported, where the engine cannot have taken the type.
+
+    The planned types take half or a quarter of 16 bits, and estimates err by far less than that.
+    """
+    configuration, found = _configuration(plan.get("configuration")), plan.get("residual")
+    if configuration is None or configuration.kv_dtype == "auto":
+        return None
+    if not isinstance(found, Mapping):
+        return None
+    predicted, reported = found.get("kvTokensPredicted", 0), found.get("kvTokensReported", 0)
+    if reported >= _HONOURED * predicted:
+        return None
+    return configuration.kv_dtype, predicted, reported
 
 
 def configuration_text(configuration: Configuration) -> str:

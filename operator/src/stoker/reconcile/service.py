@@ -34,6 +34,7 @@ from stoker.model.plan import Event, Plan
 from stoker.model.platform import Platform
 from stoker.model.scale import History
 from stoker.plan.service import plan_service
+from stoker.plan.stored import lacks_report
 from stoker.reconcile.queue import Backoff
 from stoker.telemetry.metrics import Metrics
 from stoker.telemetry.sampler import Samplers
@@ -114,7 +115,11 @@ class ServiceReconciler:
             observed = dataclasses.replace(observed, job_refused=said)
         service = observed.service
         scales = service.spec is not None and service.spec.scaling is not None
-        self._samplers.ensure(key, wanted=scales)
+        self._samplers.ensure(key, wanted=scales or lacks_report(service.status))
+        sample = self._samplers.latest(key)
+        if sample is not None:
+            told = {each.pod: each.kv_tokens for each in sample.engines if each.kv_tokens}
+            observed = dataclasses.replace(observed, kv_tokens=told)
         history = self._histories.get(key, History())
         scale = decide_service(observed, self._samplers.latest(key), history, self._platform, now)
         self._histories[key] = scale.history

@@ -8,6 +8,7 @@ an engine's metrics are hundreds of kilobytes of histograms.
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -18,7 +19,9 @@ from stoker.model.load import EngineSample, FrontendSample
 _RUNNING: Final = "vllm:num_requests_running"
 _WAITING: Final = "vllm:num_requests_waiting"
 _KV_CACHE: Final = "vllm:kv_cache_usage_perc"
+_CACHE: Final = "vllm:cache_config_info"
 _ENGINE_METRICS: Final = (_RUNNING, _WAITING, _KV_CACHE)
+_LABEL: Final = re.compile(r'([a-z_]+)="([^"]*)"')
 # One line per data-parallel rank; more than this is no engine.
 _LINES_LIMIT: Final = 512
 # No service has a billion requests in flight; such a number is a broken counter.
@@ -37,6 +40,7 @@ def engine_sample(pod: str, text: str) -> EngineSample:
         running=_count(values, _RUNNING),
         waiting=_count(values, _WAITING),
         kv_cache=max(values[_KV_CACHE]) if _KV_CACHE in values else None,
+        kv_tokens=_kv_tokens(text),
     )
 
 
@@ -78,6 +82,21 @@ def _values(text: str) -> dict[str, list[float]]:
         # The parser raises whatever its input made of it, from ValueError to IndexError.
         raise SampleError(f"metrics that cannot be parsed: {error}") from error
     return values
+
+
+def _kv_tokens(text: str) -> int | None:
+    """Tokens that the KV caches of all ranks hold; None where that is not told (yet)."""
+    lines = [line for line in text.splitlines() if line.startswith(f"{_CACHE}{{")]
+    total = 0
+    for line in lines[:_LINES_LIMIT]:
+        told = dict(_LABEL.findall(line))
+        blocks = told.get("num_gpu_blocks", "")
+        tokens = told.get("kv_cache_size_tokens", "")
+        if tokens.isdecimal():  # what counts where layers of several kinds share the blocks
+            total += int(tokens)
+        elif blocks.isdecimal() and told.get("block_size", "").isdecimal():
+            total += int(blocks) * int(told["block_size"])
+    return total if 0 < total <= _COUNT_LIMIT else None
 
 
 def _count(values: Mapping[str, list[float]], name: str) -> int:

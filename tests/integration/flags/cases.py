@@ -89,7 +89,7 @@ def cases_of(gpu: Gpu, version: str) -> Iterator[Case]:
     yield Case(
         "adapters", plain, gpu, features, replace(TINY, adapters=(("a", 12, 1), ("b", 8, 1)))
     )
-    carried = Quantization("compressed-tensors", 8, kv_dtype="fp8")
+    carried = Quantization("compressed-tensors", 8, kv_dtype="fp8", floating=True)
     yield Case("checkpoint's KV type is not followed", replace(plain, quantization="fp8"), gpu,
                features, replace(TINY, quantization=carried))  # fmt: skip
     yield Case("embedder", plain, gpu, features, replace(TINY, task="embed"))

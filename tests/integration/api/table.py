@@ -231,7 +231,7 @@ CASES = [
     *_number(f"{OPTIMIZATION}.cpuOffloadGiB", 0, 4096),
     *_text(f"{OPTIMIZATION}.attentionBackend", 64, "FLASH_ATTN", "flash", letter="A"),
     Case(f"{OPTIMIZATION}.gpuMemoryUtilization", "minimum", 0.05, 0.04, f"{BELOW} 0.05"),
-    Case(f"{OPTIMIZATION}.gpuMemoryUtilization", "maximum", 0.99, 1, f"{ABOVE} 0.99"),
+    Case(f"{OPTIMIZATION}.gpuMemoryUtilization", "maximum", 0.99, 1, ABOVE),
     Case(f"{OPTIMIZATION}.loader", "enum", "sharded_state", "gguf", "supported values"),
     Case(f"{OPTIMIZATION}.maxQualityLoss", "minimum", 0, -0.5, f"{BELOW} 0"),
     Case(f"{OPTIMIZATION}.maxQualityLoss", "maximum", 100, 100.5, f"{ABOVE} 100"),

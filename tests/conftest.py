@@ -22,6 +22,7 @@ _ORDER = (
     "integration/api",
     "integration/operator",
     "integration/frontend",
+    "integration/flags",
     "integration/worker",
 )
 _TESTS = Path(__file__).parent

@@ -129,3 +129,4 @@ def test_the_worker_speaks_its_language(production: Declared) -> None:
     # The worker leaves these out to say no; all other switches have a negation.
     bare = {name for name, flag in production.flags.items() if flag.switch and not flag.negation}
     assert set(ENGINE["allowedArgs"]) & bare <= BARE_SWITCHES
+    assert set(ENGINE["allowedArgs"]) - set(production.flags) == set()

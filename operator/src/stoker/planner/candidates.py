@@ -64,7 +64,8 @@ class Candidate:
     expected: Expected  # at the load that it is planned for
     alone_s: float  # begin to end: for objective latency of one request on an idle engine
     concurrency: int  # requests of the workload that fit at once
-    loss: float  # of quality, that the planner itself adds
+    loss: float  # of quality, that the planner itself adds, in percent
+    unwanted: float  # of the loss, what the objective alone would not spend
     cramped: bool  # it fits, and just so: few requests or little context
 
 
@@ -95,9 +96,9 @@ def enumerate_candidates(
     base = _base(ask, gpu)
     bound = quality.bound_of(ask.request)
     precisions = [
-        (quantization, kv_dtype, loss)
+        (quantization, kv_dtype, losses)
         for quantization, kv_dtype in _precisions(ask, gpu, depth)
-        if (loss := added_loss(ask, quantization, kv_dtype)) <= bound
+        if (losses := added_losses(ask, quantization, kv_dtype))[0] <= bound
     ]
     for cut in parallelism.cuts(ask, gpu, stages=depth.stages):
         tensor, pipeline, data = cut
@@ -108,18 +109,26 @@ def enumerate_candidates(
             data=data,
             expert_parallel=parallelism.expert(ask, cut),
         )
-        for quantization, kv_dtype, loss in precisions:
+        for quantization, kv_dtype, losses in precisions:
             configuration = replace(cut_base, quantization=quantization, kv_dtype=kv_dtype)
-            yield from _loads(ask, estimator, configuration, loss)
+            yield from _loads(ask, estimator, configuration, losses)
 
 
-def added_loss(ask: Ask, quantization: str, kv_dtype: str) -> float:
-    """Quality in percent that the planner's own choices cost; wishes and checkpoints are free."""
+def added_losses(ask: Ask, quantization: str, kv_dtype: str) -> tuple[float, float]:
+    """Quality in percent that the planner's own choices cost; wishes and checkpoints are free.
+
+    First all of it, then what the objective would not spend while something else fits.
+    """
     if ask.request.quantization is not None or quantization == ask.found:
         quantization = "none"
     if ask.request.kv_dtype is not None or cache.carried(ask) == kv_dtype:
         kv_dtype = "auto"
-    return quality.loss_of(quantization, kv_dtype)
+    loss = quality.loss_of(quantization, kv_dtype)
+    if ask.request.objective in _FREE_WEIGHTS:
+        return loss, 0.0
+    if ask.request.objective in _FREE_CACHE:
+        return loss, quality.loss_of(quantization, "auto")
+    return loss, loss
 
 
 def _precisions(ask: Ask, gpu: Gpu, depth: Depth) -> Iterator[tuple[str, str]]:
@@ -162,7 +171,7 @@ def _base(ask: Ask, gpu: Gpu) -> Configuration:
 
 
 def _loads(
-    ask: Ask, estimator: Estimator, configuration: Configuration, loss: float
+    ask: Ask, estimator: Estimator, configuration: Configuration, losses: tuple[float, float]
 ) -> Iterator[Candidate | Reject]:
     """The load for one way to hold the model, or what is missing to hold it."""
     roomy = _first_fit(ask, estimator, configuration)
@@ -199,7 +208,8 @@ def _loads(
             expected=expected,
             alone_s=alone.e2e_s.typical,
             concurrency=fit,
-            loss=loss,
+            loss=losses[0],
+            unwanted=losses[1],
             cramped=_cramped(ask, settled, fit),
         )
 

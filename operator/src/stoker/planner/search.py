@@ -114,7 +114,7 @@ def _ordered(
             ranks = each.configuration.accelerators // each.configuration.pipeline
             have = problem.inventory.rank(each.gpu.name, ranks)
         preferred = wanted.index(each.gpu.name) if wanted else 0
-        loss = each.loss if by_loss else 0.0
+        loss = each.unwanted if by_loss else 0.0
         groups.setdefault((have, preferred, loss), []).append(each)
     return [
         each

@@ -96,7 +96,7 @@ requests = st.builds(
     Request,
     accelerators=st.lists(st.sampled_from(sorted(GPUS)), max_size=2).map(tuple),
     per_replica=maybe(1, 2, 3, 8),
-    tensor=maybe(-1, 1, 2, 3, 8, 64),
+    tensor=maybe(-1, 0, 1, 2, 3, 8, 64),
     pipeline=maybe(1, 2, 50),
     data=maybe(1, 2),
     expert=maybe(True, False),

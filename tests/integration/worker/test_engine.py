@@ -68,21 +68,23 @@ def _check_saturation(worker: Worker) -> None:
 def _check_recovery(worker: Worker) -> None:
     """The engine core stands still, /health goes on, and then the engine core goes on too."""
     (core,) = worker.engine_pids("EngineCore")
-    streams = worker.streams(4, 400)
-    time.sleep(1)
+    streams = worker.streams(4, 1200)
+    wait_until(
+        lambda: worker.engine_metric("vllm:num_requests_running") == 4, 20, "streams are running"
+    )
     os.kill(core, signal.SIGSTOP)
     limit = worker.config.stall_ready_s + worker.config.heartbeat_s + 4
     wait_until(lambda: not worker.ready(), limit, "a hung engine leaves rotation")
     assert worker.state()["phase"] == "Stalled"
     os.kill(core, signal.SIGCONT)
     wait_until(worker.ready, 10, "an engine that goes on comes back")
-    assert [stream.result(120).chunks for stream in streams] == [400] * 4
+    assert [stream.result(120).chunks for stream in streams] == [1200] * 4
     assert worker.metric("stoker_worker_stalls_total") == 1
 
 
 def _check_drain(worker: Worker) -> None:
     # Two fewer than the engine runs at a time, so that the late one need not wait for them.
-    streams = worker.streams(6, 900)
+    streams = worker.streams(6, 1800)
     wait_until(
         lambda: worker.engine_metric("vllm:num_requests_running") == 6, 20, "streams are running"
     )
@@ -94,7 +96,7 @@ def _check_drain(worker: Worker) -> None:
     assert not any(stream.done() for stream in streams), "the streams were too short to tell"
     for stream in streams:
         seen = stream.result(120)
-        assert (seen.chunks, seen.finish, seen.done) == (900, "length", True)
+        assert (seen.chunks, seen.finish, seen.done) == (1800, "length", True)
     assert worker.wait(60) == 0
     assert worker.termination() is None
     worker.check_nothing_is_left()

@@ -20,7 +20,7 @@ from stoker.planner.techniques import speculation
 from tests.integration.flags.cases import DRAFT, Case, cases_of
 from tests.integration.flags.engines import Answers, Checkpoints, Question, ask
 
-pytestmark = pytest.mark.timeout(1000)  # the first one builds what is missing
+pytestmark = pytest.mark.timeout(2400)  # the first one builds what is missing
 
 # One of each generation that vLLM's CUDA platform tells apart.
 GPUS = ("nvidia-t4", "nvidia-a100-80gb", "nvidia-l4", "nvidia-h100-80gb", "nvidia-b200")

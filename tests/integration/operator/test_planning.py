@@ -60,13 +60,14 @@ def test_facts_then_a_plan_then_an_engine(
     (engine,) = wait_for("the engine's Deployment", lambda: engines(plane, namespace))
     assert time.monotonic() - began < 15
     assert readers.seen.count(f"{namespace}/tiny") == 1
+    # The status is written after what it speaks of.
+    wait_for("its plan", lambda: reason(plane, namespace) == ("True", "Planned"))
     found = status(plane, namespace)
     assert found["model"]["digest"] == "sha256:tiny"
     plan = found["plan"]
     assert (plan["accelerator"], plan["perReplica"]) == ("nvidia-l4", 1)
     assert flags(engine)["max-num-seqs"] == str(plan["maxNumSeqs"])
     assert flags(engine)["max-model-len"] == "4096"
-    assert reason(plane, namespace) == ("True", "Planned")
     wide = plane.kubectl("get", "infer", "tiny", "-n", namespace, "-o", "wide")
     assert "vllm on 1 x nvidia-l4" in wide
     # The Job and its pod are gone with their use, so that nothing pins the volume.
@@ -87,7 +88,8 @@ def test_a_second_service_of_the_model_needs_no_job(
     plane.apply(service("second", namespace, **L4))
     wait_for("the second's Deployment", lambda: engines(plane, namespace, "second"))
     assert f"{namespace}/second" not in readers.seen
-    assert status(plane, namespace, "second")["model"]["digest"] == "sha256:tiny"
+    model = wait_for("its status", lambda: status(plane, namespace, "second").get("model"))
+    assert model["digest"] == "sha256:tiny"
 
 
 def test_a_model_that_cannot_be_read_is_named_and_nothing_is_lost(
@@ -98,8 +100,13 @@ def test_a_model_that_cannot_be_read_is_named_and_nothing_is_lost(
     for folder, word in (("nowhere", "ModelNotFound"), ("pickled", "PickleWeights")):
         plane.apply(service("tiny", namespace, model={"uri": f"pvc://models/{folder}"}, **L4))
         wait_for(word, lambda word=word: reason(plane, namespace) == ("False", word))  # type: ignore[misc]
-    blocked = condition(plane, (namespace, "tiny"), "Progressing") or {}
-    assert "(PickleWeights)" in blocked["message"]
+    wait_for(
+        "the rollout is blocked by it",
+        lambda: (
+            "(PickleWeights)"
+            in (condition(plane, (namespace, "tiny"), "Progressing") or {}).get("message", "")
+        ),
+    )
     (kept,) = engines(plane, namespace)
     assert kept["metadata"]["uid"] == old["metadata"]["uid"]
     assert kept["spec"]["replicas"] == 1
@@ -143,7 +150,7 @@ def test_a_restart_keeps_the_plan(
 ) -> None:
     plane.apply(service("tiny", namespace, **L4))
     (old,) = wait_for("the engine's Deployment", lambda: engines(plane, namespace))
-    before = status(plane, namespace)["plan"]
+    before = wait_for("its plan", lambda: status(plane, namespace).get("plan"))
     # Another operator in the same place, for which accelerators cost something else.
     dearer = {"nvidia-l4": {"resource": "nvidia.com/gpu", "hardware": {"pricePerHour": 77}}}
     config = {"accelerators": {"cpu": {}, **dearer}}

@@ -23,16 +23,6 @@ _CONFIG = SMALL
 _TENSORS = SMALL_TENSORS
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return write_model(tmp_path / "model", _CONFIG, _TENSORS)
-
-
-@pytest.fixture
-def sharded(tmp_path: Path) -> Path:
-    return write_model(tmp_path / "model", _CONFIG, _TENSORS, shards=3)
-
-
 def _refused(path: Path, **more: Any) -> InspectError:
     with pytest.raises(InspectError) as caught:
         inspect_model(path, **more)

@@ -12,19 +12,9 @@ import pytest
 
 from stoker_worker.inspect import InspectError, Reason, inspect_model
 from stoker_worker.inspect.headers import MAX_HEADER
-from tests.support.checkpoints import SMALL, SMALL_TENSORS, write_header, write_model
+from tests.support.checkpoints import SMALL_TENSORS, write_header
 
 _TENSORS = SMALL_TENSORS
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return write_model(tmp_path / "model", SMALL, _TENSORS)
-
-
-@pytest.fixture
-def sharded(tmp_path: Path) -> Path:
-    return write_model(tmp_path / "model", SMALL, _TENSORS, shards=3)
 
 
 def _refused(path: Path, **more: Any) -> InspectError:

@@ -16,11 +16,16 @@ NAME = "tiny"
 PROBE = "policy-probe"
 
 
-def probe_pod(image: str) -> dict[str, Any]:
+READER = "policy-reader"
+
+
+def probe_pod(
+    image: str, name: str = PROBE, labels: dict[str, str] | None = None
+) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": PROBE, "namespace": NAMESPACE},
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels or {}},
         "spec": {
             "securityContext": {
                 "runAsNonRoot": True,
@@ -54,13 +59,26 @@ def probe(stack: Stack, tiny: str) -> Any:
     stack.kubectl("delete", "pod", PROBE, "-n", NAMESPACE, "--grace-period=1")
 
 
-def connects(stack: Stack, ip: str, port: int) -> bool:
-    """Whether a TCP connection from the probe pod is accepted within two seconds."""
+@pytest.fixture
+def reader(stack: Stack, tiny: str) -> Any:
+    """A pod that policies take for one that reads the model; those themselves end too soon."""
+    del tiny
+    labels = {"stoker.dev/service": NAME, "stoker.dev/component": "facts"}
+    stack.apply(probe_pod(stack.cluster.images["engine-base"], READER, labels))
+    stack.wait_for(
+        lambda: is_ready(stack.get("pod", READER, NAMESPACE) or {"metadata": {}}), "reader", 60
+    )
+    yield READER
+    stack.kubectl("delete", "pod", READER, "-n", NAMESPACE, "--grace-period=1")
+
+
+def connects(stack: Stack, ip: str, port: int, *, pod: str = PROBE) -> bool:
+    """Whether a TCP connection from a pod is accepted within two seconds."""
     program = (
         "import socket; s = socket.socket(); s.settimeout(2); "
         f"print('yes' if s.connect_ex(({ip!r}, {port})) == 0 else 'no')"
     )
-    out = stack.kubectl("exec", "-n", NAMESPACE, PROBE, "--", "python3", "-c", program)
+    out = stack.kubectl("exec", "-n", NAMESPACE, pod, "--", "python3", "-c", program)
     return out.strip().endswith("yes")
 
 
@@ -94,8 +112,9 @@ def opening(component: str) -> dict[str, Any]:
             "podSelector": {
                 "matchLabels": {"stoker.dev/service": NAME, "stoker.dev/component": component}
             },
-            "policyTypes": ["Ingress"],
+            "policyTypes": ["Ingress", "Egress"],
             "ingress": [{}],
+            "egress": [{}],
         },
     }
 
@@ -106,3 +125,19 @@ def test_clients_reach_the_frontend(stack: Stack, probe: str) -> None:
     service = stack.get("service", NAME, NAMESPACE)
     assert service is not None
     assert connects(stack, service["spec"]["clusterIP"], 80)
+
+
+@pytest.mark.timeout(240)
+def test_a_reader_of_models_reaches_nobody(stack: Stack, reader: str) -> None:
+    """What every other pod of the cluster reaches: the service's own address."""
+    service = stack.get("service", NAME, NAMESPACE)
+    assert service is not None
+    ip = service["spec"]["clusterIP"]
+    stack.apply(opening("facts"))
+    stack.wait_for(
+        lambda: connects(stack, ip, 80, pod=reader), f"{ip}:80 to open without a policy", 40
+    )
+    stack.kubectl("delete", "networkpolicy", "open-for-test", "-n", NAMESPACE)
+    stack.wait_for(
+        lambda: not connects(stack, ip, 80, pod=reader), f"{NAME}-facts to refuse {ip}:80", 40
+    )

@@ -101,6 +101,11 @@ def group(service: str, revision: str) -> str:
     return f"{service}-{revision[:7]}"
 
 
+def facts(service: str) -> str:
+    """The NetworkPolicy of the pods that read the model's facts."""
+    return f"{service}-facts"
+
+
 def facts_job(service: str, digest: str) -> str:
     """The Job that reads the model's facts, named by its content: a Job cannot be changed."""
     return f"{service}-facts-{digest}"

@@ -31,7 +31,7 @@ PARTS = {
     "ConfigMap": 1,
     "Deployment": 2,
     "InferencePool": 1,
-    "NetworkPolicy": 2,
+    "NetworkPolicy": 3,
     "PodDisruptionBudget": 2,
     "Role": 1,
     "RoleBinding": 1,

@@ -18,6 +18,7 @@ def names(service: str) -> dict[str, object]:
         "engine": naming.engine(service),
         "engineDeployment": naming.engine_deployment(service, "0123abcd"),
         "group": naming.group(service, "0123abcd"),
+        "facts": naming.facts(service),
         "factsJob": naming.facts_job(service, "01234567"),
         "frontend": naming.frontend(service),
         "frontendConfig": naming.frontend_config(service, "0123456789"),

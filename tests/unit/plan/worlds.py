@@ -377,6 +377,8 @@ def _defaulted(body: dict[str, Any]) -> dict[str, Any]:
             limits = container.get("resources", {}).get("limits", {})
             if limits.get("memory") == "1024Mi":
                 limits["memory"] = "1Gi"
-    if body["kind"] == "NetworkPolicy" and body["spec"].get("egress") == []:
-        del body["spec"]["egress"]
+    if body["kind"] == "NetworkPolicy":
+        for field in ("ingress", "egress"):
+            if body["spec"].get(field) == []:
+                del body["spec"][field]
     return body

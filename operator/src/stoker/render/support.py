@@ -1,4 +1,8 @@
-"""What stands around the engine pods: their identity, their budget, and who may talk to them."""
+"""What stands around the engine pods: their identity, their budget, and who may talk to them.
+
+The pods that read the model share the identity and have a policy of their own. It stands as long as
+the service does, so that no facts pod begins before its policy, and none is made for each look.
+"""
 
 from typing import Any
 
@@ -11,12 +15,13 @@ Manifest = dict[str, Any]
 
 
 def render_support(owner: Owner, operator_namespace: str) -> tuple[Manifest, ...]:
-    """Objects of the engine component that do not depend on a revision, in the order to apply."""
+    """Objects of a service that do not depend on a revision, in the order to apply."""
     return tuple(
         finish(manifest, owner)
         for manifest in (
             _service_account(owner.key.name),
             _network_policy(owner.key.name, operator_namespace),
+            _facts_policy(owner.key.name),
             _disruption_budget(owner.key.name),
         )
     )
@@ -90,6 +95,27 @@ def _network_policy(service: str, operator_namespace: str) -> Manifest:
                     "ports": [{"protocol": "TCP", "port": contract.WORKER_PORT}],
                 },
             ],
+            "egress": [],
+        },
+    }
+
+
+def _facts_policy(service: str) -> Manifest:
+    """Nobody, in either direction: a facts pod reads a mounted folder and leaves its last words.
+
+    The empty lists say what the absent ones would, and are found again when somebody adds to them.
+    """
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {
+            "name": naming.facts(service),
+            "labels": naming.labels(service, Component.FACTS),
+        },
+        "spec": {
+            "podSelector": {"matchLabels": naming.selector(service, Component.FACTS)},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [],
             "egress": [],
         },
     }

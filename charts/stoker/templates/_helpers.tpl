@@ -113,6 +113,8 @@ allowed:
   {{- toYaml .Values.allowed | nindent 2 }}
 drain:
   {{- toYaml .Values.drain | nindent 2 }}
+models:
+  {{- toYaml .Values.models | nindent 2 }}
 leaderWorkerSet:
   {{- toYaml .Values.leaderWorkerSet | nindent 2 }}
 watchNamespaces: {{ toJson .Values.watchNamespaces }}

@@ -154,6 +154,16 @@ class Drain(_Section):
     drain_seconds: float = Field(120.0, ge=1, le=3600, description="seconds, 1 to 3600")
 
 
+class ModelSettings(_Section):
+    """Which models are served."""
+
+    allow_pickle: bool = Field(
+        False,
+        description="true or false: whether models whose weights are pickles are served; reading "
+        "a pickle runs the code in it",
+    )
+
+
 class LeaderWorkerSetSettings(_Section):
     """Replicas that span pods."""
 
@@ -187,6 +197,7 @@ class Settings(_Section):
     image_pull_secrets: tuple[str, ...] = Field((), description="names of pull secrets")
     allowed: Allowed = Field(Allowed.model_validate({}), description="what users may add")
     drain: Drain = Field(Drain.model_validate({}), description="{settleSeconds, drainSeconds}")
+    models: ModelSettings = Field(ModelSettings.model_validate({}), description="{allowPickle}")
     leader_worker_set: LeaderWorkerSetSettings = Field(
         LeaderWorkerSetSettings.model_validate({}), description="{enabled}"
     )

@@ -32,7 +32,7 @@ VARIANTS = {
         "--set", "image.digest=sha256:" + "0" * 64, "--set", "serviceMonitor.enabled=true",
         "--set", "priorityClassName=system-cluster-critical", "--set", "imagePullSecrets={pull}",
         "--set", "nodeSelector.pool=system", "--set", "podLabels.team=ml",
-        "--set", "leaderWorkerSet.enabled=true",
+        "--set", "leaderWorkerSet.enabled=true", "--set", "models.allowPickle=true",
         "--set-json", 'tolerations=[{"key": "system", "operator": "Exists"}]',
     ),
 }  # fmt: skip
@@ -70,6 +70,7 @@ def test_the_operator_reads_what_the_chart_writes(helm: Helm, name: str, tmp_pat
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     assert settings.engines["vllm"].allowed_args == set(values["engines"]["vllm"]["allowedArgs"])
     assert set(settings.accelerators) == set(values["accelerators"])
+    assert settings.models.allow_pickle is (name == "everything")
     assert settings.notify == "stoker.stoker-system.svc.cluster.local:8080"
     role = next(item for item in manifests if item["metadata"]["name"] == "stoker-leader")
     assert role["rules"][1]["resourceNames"] == [settings.lease.name]

@@ -14,6 +14,7 @@ def failure(reason: str, message: str = "", **more: object) -> ContainerFailure:
 
 
 CRASH = Termination("EngineCrashed", "ValueError: no GPU found").to_json()
+PICKLES = Termination("PickleWeights", "pickles alone; models.allowPickle").to_json()
 NO_MODEL = Termination("ModelNotFound", "/models/tiny/config.json is missing").to_json()
 
 
@@ -35,6 +36,11 @@ NO_MODEL = Termination("ModelNotFound", "/models/tiny/config.json is missing").t
             failure("Error", exit_code=1, termination=NO_MODEL),
             reasons.MODEL_NOT_FOUND,
             "config.json is missing",
+        ),
+        (
+            failure("Error", exit_code=1, termination=PICKLES),
+            reasons.PICKLE_WEIGHTS,
+            "models.allowPickle",
         ),
         (
             failure("Error", exit_code=2, termination="Traceback: boom"),

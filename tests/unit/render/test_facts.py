@@ -1,5 +1,6 @@
 """The Job that reads a model: its golden file, and what it must never be."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,39 @@ def test_neither_policies_nor_budgets_nor_selectors_of_engines_take_it_for_an_en
     labels = job("gpu")["spec"]["template"]["metadata"]["labels"]
     assert labels[naming.LABEL_COMPONENT] == Component.FACTS
     for manifest in support.render_support(OWNER, "stoker-system"):
+        if manifest["metadata"]["labels"][naming.LABEL_COMPONENT] == Component.FACTS:
+            continue  # its own
         for key in ("selector", "podSelector"):
             selector = manifest.get("spec", {}).get(key)
             assert selector is None or not _selects(selector, labels), manifest["kind"]
+
+
+def test_nobody_talks_to_it_nor_it_to_anybody() -> None:
+    labels = job("gpu")["spec"]["template"]["metadata"]["labels"]
+    (policy,) = [
+        manifest
+        for manifest in support.render_support(OWNER, "stoker-system")
+        if manifest["kind"] == "NetworkPolicy" and _selects(manifest["spec"]["podSelector"], labels)
+    ]
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    # An empty list allows nothing; a list with an empty rule would allow everything.
+    assert (policy["spec"]["ingress"], policy["spec"]["egress"]) == ([], [])
+
+
+def test_pickles_are_read_where_the_administrator_allows_them() -> None:
+    plain = replica("cpu")
+    allowed = replace(plain, allow_pickle=True)
+    for wanted, options in ((plain, []), (allowed, [contract.ALLOW_PICKLE])):
+        made = facts.render_facts(OWNER, wanted, SOURCE)
+        (container,) = made["spec"]["template"]["spec"]["containers"]
+        folder = f"{contract.MODEL_DIR}/tiny"
+        assert container["command"] == [*contract.FACTS_COMMAND, folder, *options]
+        assert engine.worker_config(wanted).allow_pickle is bool(options)
+    # Another question, so another Job: what the last one refused is looked at again.
+    names = {
+        facts.render_facts(OWNER, each, SOURCE)["metadata"]["name"] for each in (plain, allowed)
+    }
+    assert len(names) == 2
 
 
 def _selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:

@@ -40,6 +40,12 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
     assert platform.accelerators["cpu"].resource is None
     assert platform.drain_s == 120
     assert platform.allowed_labels == ()
+    assert platform.allow_pickle is False
+
+
+def test_pickles_are_served_where_the_administrator_says_so(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, {**GOOD, "models": {"allowPickle": True}}))
+    assert platform_of(settings, "stoker-system").allow_pickle is True
 
 
 @pytest.mark.parametrize(
@@ -53,6 +59,8 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
         ("engines", {}, ["engines:", "engine catalogue"]),
         ("defaultAccelerator", "h100", ["'h100' is not in the accelerator", "cpu, nvidia"]),
         ("drain", {"drainSeconds": -1}, ["drain.drainSeconds:", "1 to 3600"]),
+        ("models", {"allowPickles": True}, ["models.allowPickles: there is no", "allowPickle?"]),
+        ("models", {"allowPickle": "perhaps"}, ["models.allowPickle:", "runs the code in it"]),
         ("logLevel", "loud", ["logLevel:", "debug, info, warning or error"]),
         ("lease", {"retrySeconds": 12}, ["lease: retrySeconds must be below", "2, 10 and 15"]),
         (

@@ -37,6 +37,7 @@ def test_fields_of_a_newer_operator_are_ignored_and_those_of_an_older_one_defaul
         ({"drain_s": True}, "drain_s"),
         ({"engine_port": 1.5}, "engine_port"),
         ({"prefetch": "yes"}, "prefetch"),
+        ({"allow_pickle": 1}, "allow_pickle"),
         ({"engine_command": "vllm"}, "engine_command"),
     ],
 )

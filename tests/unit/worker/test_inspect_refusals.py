@@ -149,6 +149,7 @@ def test_pickles_are_refused_unless_they_are_allowed(folder: Path) -> None:
     error = _refused(folder)
     assert error.reason == Reason.PICKLE_WEIGHTS
     assert "safetensors" in error.message
+    assert "models.allowPickle" in error.message
     facts = inspect_model(folder, allow_pickle=True)
     assert facts.parameters == 750
     assert facts.weight_bytes == 1500

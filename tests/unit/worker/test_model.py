@@ -53,6 +53,22 @@ def test_a_config_that_cannot_be_read_is_invalid(tmp_path: Path, text: str) -> N
     assert "config.json" in fault.message
 
 
+def test_pickles_alone_are_refused_unless_the_operator_allows_them(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "training_args.bin").touch()
+    assert check_model(tmp_path) is None
+    for number in range(1, 12):
+        (tmp_path / f"pytorch_model-{number:05}-of-00011.bin").touch()
+    fault = check_model(tmp_path)
+    assert fault.reason == TerminationReason.PICKLE_WEIGHTS
+    assert "models.allowPickle" in fault.message
+    assert "pytorch_model-00001-of-00011.bin" in fault.message
+    assert "and 3 more" in fault.message
+    assert check_model(tmp_path, allow_pickle=True) is None
+    (tmp_path / "model.safetensors").touch()  # which an engine prefers
+    assert check_model(tmp_path) is None
+
+
 def test_weights_are_read_ahead_only_where_they_fit(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_bytes(b"x" * 1000)
     assert Prefetch(tmp_path, memory_bytes=1999)._worthwhile() == []

@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 
 from stoker_worker.cli import main
-from stoker_worker.contract import ENV_CONFIG, SERVE_COMMAND, Termination, TerminationReason
+from stoker_worker.contract import (
+    ENV_CONFIG,
+    SERVE_COMMAND,
+    Termination,
+    TerminationReason,
+    WorkerConfig,
+)
 from stoker_worker.install import install
 from stoker_worker.process import LINE_BYTES, EngineProcess, Pump, Ring, oom_kills
 
@@ -166,6 +172,25 @@ def test_a_missing_model_ends_before_an_engine_starts(tmp_path: Path) -> None:
     said = Termination.parse(log.read_text())
     assert said.reason == TerminationReason.MODEL_NOT_FOUND
     assert "/nosuch/model" in said.message
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_pickles_end_it_before_an_engine_starts(tmp_path: Path, *, allowed: bool) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "pytorch_model.bin").touch()
+    config = WorkerConfig(
+        "vllm",
+        str(tmp_path),
+        ["a"],
+        engine_command=["/nosuch/vllm"],
+        termination_log=str(tmp_path / "log"),
+        allow_pickle=allowed,
+    )
+    (tmp_path / "log").touch()
+    assert serve(tmp_path, config.to_json()).returncode == 1
+    said = Termination.parse((tmp_path / "log").read_text())
+    word = TerminationReason.ENGINE_CRASHED if allowed else TerminationReason.PICKLE_WEIGHTS
+    assert said.reason == word
 
 
 def test_an_image_without_the_engine_is_named(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def _serve(environ: Mapping[str, str]) -> int:
         member = membership_of(config, environ)
     except ContractError as error:
         return _fail(log, Termination(TerminationReason.CONFIG_INVALID, str(error)))
-    fault = check_model(Path(config.model_path))
+    fault = check_model(Path(config.model_path), allow_pickle=config.allow_pickle)
     if fault is not None:
         return _fail(log, fault)
     # The engine gets the pod's environment as it is, less what is ours.

@@ -77,6 +77,7 @@ class TerminationReason:
     OUT_OF_MEMORY = "OutOfMemory"
     MODEL_NOT_FOUND = "ModelNotFound"
     MODEL_INVALID = "ModelInvalid"
+    PICKLE_WEIGHTS = "PickleWeights"
     CONFIG_INVALID = "ConfigInvalid"
     START_TIMED_OUT = "StartTimedOut"
     WARMUP_FAILED = "WarmupFailed"
@@ -97,7 +98,7 @@ class FactsReason:
     STRUCTURE_UNKNOWN = "StructureUnknown"
     REMOTE_CODE = "RemoteCode"
     WEIGHTS_MISSING = "WeightsMissing"
-    PICKLE_WEIGHTS = "PickleWeights"
+    PICKLE_WEIGHTS = TerminationReason.PICKLE_WEIGHTS
     GGUF_ONLY = "GgufOnly"
     INDEX_INVALID = "IndexInvalid"
     SHARD_MISSING = "ShardMissing"
@@ -178,6 +179,8 @@ class WorkerConfig:
     # Pods over which the replica is spread; what differs between them is in the environment.
     nodes: int = 1
     group_port: int = GROUP_PORT
+    # Let the engine read weights that are pickles; reading one runs whatever code it holds.
+    allow_pickle: bool = False
 
     def grace_period_s(self) -> int:
         """What terminationGracePeriodSeconds must be at least, for a drain to run its course."""
@@ -231,6 +234,6 @@ def _what_is_wrong(name: str, value: object) -> str:
     if name == "args":
         good = isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
         return "" if good else "an object of strings"
-    if name == "prefetch":
+    if name in {"prefetch", "allow_pickle"}:
         return "" if isinstance(value, bool) else "true or false"
     return "" if isinstance(value, str) and value else "a string that is not empty"

@@ -64,6 +64,8 @@ class Platform:
     allowed_runtime_classes: tuple[str, ...] = ()
     # host:port of the operator that frontends tell of a request after a quiet time.
     notify: str | None = None
+    # Whether models whose weights are pickles are served.
+    allow_pickle: bool = False
     # Whether a replica may span pods, as a LeaderWorkerSet.
     groups: bool = False
     settle_s: float = 3.0

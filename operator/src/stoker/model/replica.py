@@ -68,5 +68,7 @@ class Replica:
     image_pull_secrets: tuple[str, ...]
     settle_s: float
     drain_s: float
+    # Whether its engine may read weights that are pickles.
+    allow_pickle: bool = False
     # Pods that it spans; they share its accelerators out evenly.
     nodes: int = 1

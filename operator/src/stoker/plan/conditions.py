@@ -380,9 +380,14 @@ def _model_loaded(situation: Situation) -> Finding:
     return "True", Verdict(reasons.MODEL_LOADED, "A replica has loaded the model and answers.")
 
 
+_OF_THE_MODEL: Final = frozenset(
+    {reasons.MODEL_NOT_FOUND, reasons.MODEL_INVALID, reasons.PICKLE_WEIGHTS}
+)
+
+
 def _model_broken(situation: Situation) -> Finding:
     failure = situation.failure
-    if failure is None or failure.reason not in {reasons.MODEL_NOT_FOUND, reasons.MODEL_INVALID}:
+    if failure is None or failure.reason not in _OF_THE_MODEL:
         return None
     return "False", failure
 

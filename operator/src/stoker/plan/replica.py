@@ -57,6 +57,7 @@ def replica_of(
         image_pull_secrets=platform.image_pull_secrets,
         settle_s=platform.settle_s,
         drain_s=platform.drain_s,
+        allow_pickle=platform.allow_pickle,
     )
     return groups.spread(replica, spec.parallelism.nodes, platform.gpus)
 

@@ -52,6 +52,7 @@ def platform_of(settings: Settings, operator_namespace: str) -> Platform:
         allowed_tolerations=settings.allowed.tolerations,
         allowed_priority_classes=settings.allowed.priority_classes,
         allowed_runtime_classes=settings.allowed.runtime_classes,
+        allow_pickle=settings.models.allow_pickle,
         groups=settings.leader_worker_set.enabled,
         settle_s=settings.drain.settle_seconds,
         drain_s=settings.drain.drain_seconds,

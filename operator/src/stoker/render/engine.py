@@ -111,6 +111,7 @@ def worker_config(replica: Replica) -> contract.WorkerConfig:
         args=dict(replica.args),
         settle_s=replica.settle_s,
         drain_s=replica.drain_s,
+        allow_pickle=replica.allow_pickle,
     )
 
 

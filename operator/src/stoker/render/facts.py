@@ -87,6 +87,7 @@ def render_facts(owner: Owner, replica: Replica, source: str) -> Manifest:
 
 def _pod(service: str, replica: Replica) -> Manifest:
     folder = f"{contract.MODEL_DIR}/{replica.folder}".rstrip("/")
+    options = (contract.ALLOW_PICKLE,) if replica.allow_pickle else ()
     return compact(
         {
             "restartPolicy": "Never",
@@ -101,7 +102,7 @@ def _pod(service: str, replica: Replica) -> Manifest:
                 {
                     "name": CONTAINER,
                     "image": replica.worker_image,
-                    "command": [*contract.FACTS_COMMAND, folder],
+                    "command": [*contract.FACTS_COMMAND, folder, *options],
                     "resources": {
                         "requests": {"cpu": "50m", "memory": "64Mi"},
                         "limits": {"memory": "512Mi"},

@@ -11,8 +11,8 @@ from stoker_worker.inspect.errors import InspectError, Reason
 from stoker_worker.inspect.facts import facts_of
 from stoker_worker.inspect.files import names_in, read_object, unreadable
 from stoker_worker.inspect.headers import Tensor
-from stoker_worker.inspect.weights import chosen, pickles, tensors_in
-from stoker_worker.model import check_model
+from stoker_worker.inspect.weights import tensors_in
+from stoker_worker.model import check_model, chosen, pickles, pickles_alone
 from stoker_worker.modelfacts import ModelFacts
 
 _CONFIG = "config.json"
@@ -76,11 +76,7 @@ def _weights(
         return tensors_in(path, names)
     found = pickles(names)
     if found and not allow_pickle:
-        raise InspectError(
-            Reason.PICKLE_WEIGHTS,
-            f"{path} holds weights as pickles alone ({_few(found)}), and a pickle runs code when "
-            "it is read; convert them to safetensors, or have the operator allow pickles",
-        )
+        raise InspectError(Reason.PICKLE_WEIGHTS, pickles_alone(path, found))
     if found:
         from stoker_worker.inspect.pickled import tensors_of  # noqa: PLC0415 - rare, and zipfile
 

@@ -13,13 +13,10 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 from stoker_worker.inspect.errors import InspectError, Reason
 from stoker_worker.inspect.files import read_header, read_object
 from stoker_worker.inspect.headers import Tensor
+from stoker_worker.model import SUFFIX, chosen
 
-SUFFIX = ".safetensors"
 _INDEX = "model.safetensors.index.json"
 _NUMBERED = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.safetensors")
-_PICKLE = re.compile(r".*\.(bin|pt|pth)")
-# What trainers leave beside a model; no weights.
-_NO_WEIGHTS = re.compile(r"(training_args|optimizer|scheduler|rng_state|scaler|adapter_model).*")
 _AGAIN = "copy the model from its source again"
 
 
@@ -43,19 +40,6 @@ def tensors_in(folder: Path, names: Sequence[str]) -> Tuple[List[Tensor], List[s
     _check_map(folder, mapped, headers)
     tensors = _listed(headers)
     return tensors, _doubts(index, mapped, tensors)
-
-
-def chosen(names: Sequence[str]) -> List[str]:
-    """The safetensors files that are the model, where no index says so."""
-    files = [name for name in names if name.endswith(SUFFIX)]
-    own = [name for name in files if not name.startswith(("consolidated", "adapter_model"))]
-    return own or [name for name in files if not name.startswith("adapter_model")]
-
-
-def pickles(names: Sequence[str]) -> List[str]:
-    """Files in PyTorch's own format, which runs code when it is read."""
-    found = [name for name in names if _PICKLE.fullmatch(name)]
-    return [name for name in found if not _NO_WEIGHTS.fullmatch(name)]
 
 
 def _weight_map(folder: Path, index: Mapping[str, Any]) -> Dict[str, str]:

@@ -10,23 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoker.planner.batching import Arrival, Engine, Job
+from stoker.simulate.service import Linear, LinearSteps
 
 
-class Clockwork:
+def clockwork(chunk: int = 100) -> LinearSteps:
     """Steps whose times can be added in the head."""
-
-    def __init__(self, chunk: int = 100) -> None:
-        self.chunk = chunk
-
-    def step_s(
-        self,
-        decodes: float,
-        context: float = 0.0,
-        prompt_tokens: float = 0.0,
-        prompt_keys: float = 0.0,
-        sampled: float | None = None,
-    ) -> float:
-        return 1.0 + 0.01 * prompt_tokens
+    return LinearSteps(Linear(1.0, 0.0, 0.0, prompt_token_s=0.01, chunk=chunk))
 
 
 def job(number: int, prompt: int, output: int, at: float = 0.0) -> Job:
@@ -44,7 +33,7 @@ def run(engine: Engine, jobs: list[Job]) -> None:
 
 def test_a_prompt_takes_its_chunks_and_each_further_token_a_step() -> None:
     one = job(0, 250, 4)
-    run(Engine(Clockwork(), 1600, 8), [one])
+    run(Engine(clockwork(), 1600, 8), [one])
     # Chunks of 100, 100 and 50 tokens: 2 + 2 + 1.5 s; then three tokens.
     assert one.first == pytest.approx(5.5)
     assert one.ended == pytest.approx(8.5)
@@ -52,7 +41,7 @@ def test_a_prompt_takes_its_chunks_and_each_further_token_a_step() -> None:
 
 def test_prompts_share_the_tokens_of_a_step_in_order_of_arrival() -> None:
     first, second = job(0, 60, 1), job(1, 60, 1)
-    run(Engine(Clockwork(), 1600, 8), [first, second])
+    run(Engine(clockwork(), 1600, 8), [first, second])
     assert first.first == pytest.approx(2.0)  # 60 and 40 tokens
     assert second.first == pytest.approx(3.2)  # the other 20
     assert second.started == 0.0
@@ -60,7 +49,7 @@ def test_prompts_share_the_tokens_of_a_step_in_order_of_arrival() -> None:
 
 def test_one_who_comes_during_decoding_waits_for_the_step_and_not_for_the_move() -> None:
     first, second = job(0, 50, 101), job(1, 50, 2, at=10.2)
-    run(Engine(Clockwork(), 1600, 8), [first, second])
+    run(Engine(clockwork(), 1600, 8), [first, second])
     # First token at 1.5 s, so steps end at 2.5, … 10.5; the step with the prompt takes 1.5 s.
     assert second.started == pytest.approx(10.5)
     assert second.first == pytest.approx(12.0)
@@ -70,14 +59,14 @@ def test_one_who_comes_during_decoding_waits_for_the_step_and_not_for_the_move()
 
 def test_no_more_sequences_than_allowed() -> None:
     jobs = [job(number, 10, 11) for number in range(3)]
-    engine = Engine(Clockwork(), 1600, 2)
+    engine = Engine(clockwork(), 1600, 2)
     run(engine, jobs)
     assert [each.started for each in jobs] == pytest.approx([0.0, 0.0, 11.2])
 
 
 def test_the_latest_is_put_off_when_blocks_run_out_and_computed_again() -> None:
     first, second = job(0, 32, 40), job(1, 32, 40)
-    engine = Engine(Clockwork(), 6 * 16, 8)
+    engine = Engine(clockwork(), 6 * 16, 8)
     run(engine, [first, second])
     # 2 blocks each; both take a third at once with their second token, and reach 48 tokens at the
     # same time: 6 blocks are full, 16 tokens after the prompts. There the second one goes.
@@ -90,7 +79,7 @@ def test_the_latest_is_put_off_when_blocks_run_out_and_computed_again() -> None:
 
 
 def test_signals_follow_what_is_in_the_engine() -> None:
-    engine = Engine(Clockwork(), 1600, 1)
+    engine = Engine(clockwork(), 1600, 1)
     engine.submit(job(0, 33, 5), 0.0)
     engine.submit(job(1, 33, 5), 0.0)
     engine.advance()
@@ -101,7 +90,7 @@ def test_signals_follow_what_is_in_the_engine() -> None:
 
 
 def test_what_can_never_fit_is_told_before() -> None:
-    engine = Engine(Clockwork(), 160, 8)
+    engine = Engine(clockwork(), 160, 8)
     assert engine.holds(Arrival(0, 100, 60))
     assert not engine.holds(Arrival(0, 100, 61))
 
@@ -116,7 +105,7 @@ def test_what_can_never_fit_is_told_before() -> None:
 def test_every_block_comes_back_and_everybody_ends(
     requests: list[tuple[float, int, int]], blocks: int, limit: int
 ) -> None:
-    engine = Engine(Clockwork(chunk=64), blocks * 16, limit)
+    engine = Engine(clockwork(chunk=64), blocks * 16, limit)
     jobs = [Job(number, Arrival(*each)) for number, each in enumerate(sorted(requests))]
     run(engine, jobs)
     assert (engine.running, engine.waiting, engine.kv_tokens) == (0, 0, 0)

@@ -56,6 +56,9 @@ class EngineSettings(_Section):
     allowed_args: frozenset[str] = Field(frozenset(), description="engine flags users may set")
     allowed_env: frozenset[str] = Field(frozenset(), description="variables users may set")
     image_prefixes: tuple[str, ...] = Field((), description="prefixes of images users may name")
+    plugins: tuple[str, ...] = Field(
+        (), description="Python packages that the image brings, for example [vllm-bnb-plugin]"
+    )
     concurrency: int = Field(256, ge=1, description="requests one replica computes at once")
     shared_memory: str = Field("1Gi", description="size of /dev/shm, for example 1Gi")
 

@@ -76,7 +76,7 @@ def all_cases(version: str) -> list[Case]:
 
 def cases_of(gpu: Gpu, version: str) -> Iterator[Case]:
     """The cases of one type of accelerator; none where the engine does not run on it."""
-    features = builtin_engines()["vllm"].at(version)
+    features = builtin_engines()["vllm"].at(version, PACKAGES)
     if not features.runs_on(gpu).usable:
         return
     dtype = "bfloat16" if features.dtype("bfloat16", gpu).usable else "float16"
@@ -104,7 +104,7 @@ def _precision(gpu: Gpu, features: EngineFeatures) -> Iterator[Change]:
         if features.dtype(name, gpu).usable:
             yield f"computed in {name}", {"dtype": name}
     for name in features.loadtime:
-        if features.made_at_load(name, gpu, PACKAGES).usable:
+        if features.made_at_load(name, gpu).usable:
             yield f"weights {name}", {"quantization": name}
     for name in features.kv:
         if features.kv_dtype(name, gpu).usable:
@@ -123,7 +123,7 @@ def _execution(gpu: Gpu, features: EngineFeatures) -> Iterator[Change]:
             yield f"speculation {method}", drafted
             yield f"speculation {method} at low load", drafted | {"speculative_until": 4}
     for name in features.loaders:
-        if features.loader(name, gpu, PACKAGES).usable:
+        if features.loader(name, gpu).usable:
             yield f"loader {name}", {"loader": name}
     for name in features.attention:
         if features.attention_backend(name, gpu).usable:

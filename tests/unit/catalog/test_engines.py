@@ -36,6 +36,13 @@ OLD = ENGINES["vllm"].at("0.19.0")
         ("nvidia-b200", "mxfp4", State.NATIVE, "Supported"),
         ("nvidia-h100-80gb", "mxfp4", State.STORED, "Mxfp4WeightsOnly"),
         ("nvidia-t4", "mxfp4", State.REFUSED, "Mxfp4NeedsAmpere"),
+        ("cpu", "mxfp4", State.REFUSED, "Mxfp4NotOnCpu"),
+        ("cpu", "int8", State.NATIVE, "Supported"),
+        ("cpu", "int8_weight_only", State.REFUSED, "WeightOnly8NotHere"),
+        ("cpu", "fp8_weight_only", State.REFUSED, "WeightOnly8NotHere"),
+        ("cpu", "fp8_static", State.REFUSED, "StaticFp8NotOnCpu"),
+        ("nvidia-b200", "int8_weight_only", State.STORED, "Int8WeightsOnly"),
+        ("amd-mi300x", "fp8_weight_only", State.REFUSED, "WeightOnly8NotHere"),
         ("nvidia-h100-80gb", "nvfp4", State.STORED, "Nvfp4WeightsOnly"),
         ("nvidia-rtx-pro-6000", "nvfp4", State.NATIVE, "Supported"),
         ("nvidia-l4", "none", State.NATIVE, "Unquantized"),
@@ -54,8 +61,10 @@ def test_bitsandbytes_needs_its_plugin_since_it_left_the_core() -> None:
     refused = VLLM.quantization("bitsandbytes", gpu)
     assert (refused.usable, refused.reason) == (False, "NeedsPlugin")
     assert "vllm-bnb-plugin" in refused.why
-    assert VLLM.quantization("bitsandbytes", gpu, {"vllm-bnb-plugin"}).usable
-    assert VLLM.made_at_load("bitsandbytes", GPUS["cpu"], {"vllm-bnb-plugin"}).usable
+    assert "engines.vllm.plugins" in refused.why
+    brought = ENGINES["vllm"].at("0.33.0", ["vllm-bnb-plugin"])
+    assert brought.quantization("bitsandbytes", gpu).usable
+    assert brought.made_at_load("bitsandbytes", GPUS["cpu"]).usable
     assert ENGINES["vllm"].at("0.27.1").quantization("bitsandbytes", gpu).usable
     assert not ENGINES["vllm"].at("0.28.0").quantization("bitsandbytes", gpu).usable
     assert not ENGINES["vllm"].at("0.27.1").quantization("bitsandbytes", GPUS["cpu"]).usable
@@ -69,7 +78,8 @@ def test_bitsandbytes_needs_its_plugin_since_it_left_the_core() -> None:
         ("cpu", "fp8", False, "NeedsCheckpoint"),
         ("nvidia-v100-16gb", "fp8", False, "Fp8NeedsHopperOrAda"),
         ("nvidia-h100-80gb", "awq", False, "NeedsCheckpoint"),
-        ("nvidia-h100-80gb", "int8", False, "NeedsCheckpoint"),
+        ("nvidia-h100-80gb", "int8", True, "ExpertsOnly"),
+        ("cpu", "int8", False, "NeedsCheckpoint"),
         ("nvidia-b200", "int8", False, "Int8NotOnBlackwell"),
         ("nvidia-h100-80gb", "none", True, "Unquantized"),
     ],
@@ -82,6 +92,8 @@ def test_what_is_made_at_load(gpu: str, method: str, *, usable: bool, reason: st
 def test_the_flag_takes_the_engines_own_word() -> None:
     gpu = GPUS["nvidia-l4"]
     assert VLLM.made_at_load("fp8", gpu).value == "fp8"
+    assert VLLM.made_at_load("int8", gpu).value == "int8_per_channel_weight_only"
+    assert not ENGINES["vllm"].at("0.31.0").made_at_load("int8", gpu).usable
     assert VLLM.kv_dtype("fp8", gpu).value == "fp8"
     assert VLLM.kv_dtype("int8", gpu).value == "int8_per_token_head"
     assert VLLM.kv_dtype("int4", gpu).value == "int4_per_token_head"
@@ -159,14 +171,14 @@ def test_versions_bring_and_take_away() -> None:
 @pytest.mark.parametrize(
     ("version", "since", "assumed"),
     [
-        ("0.33.0", "0.28", False),
-        ("v0.33.1", "0.28", False),
-        ("0.32.0+cpu", "0.28", False),
+        ("0.33.0", "0.32", False),
+        ("v0.33.1", "0.32", False),
+        ("0.32.0+cpu", "0.32", False),
         ("0.24.1", "0.24", False),
-        ("0.34.0", "0.28", True),
-        ("1.0.0", "0.28", True),
-        ("", "0.28", True),
-        ("nightly", "0.28", True),
+        ("0.34.0", "0.32", True),
+        ("1.0.0", "0.32", True),
+        ("", "0.32", True),
+        ("nightly", "0.32", True),
         ("0.6.3", "0.19", True),
     ],
 )
@@ -234,8 +246,9 @@ def test_the_rest() -> None:
     assert VLLM.technique("magic", gpu).reason == "TechniqueUnknown"
     assert VLLM.loader("auto", cpu).usable
     assert VLLM.loader("fastsafetensors", gpu).reason == "NeedsPlugin"
-    assert VLLM.loader("fastsafetensors", gpu, {"fastsafetensors"}).usable
-    assert VLLM.loader("fastsafetensors", cpu, {"fastsafetensors"}).reason == "LoaderNeedsNvidia"
+    brought = ENGINES["vllm"].at("0.33.0", ["fastsafetensors"])
+    assert brought.loader("fastsafetensors", gpu).usable
+    assert brought.loader("fastsafetensors", cpu).reason == "LoaderNeedsNvidia"
     assert VLLM.speculation("none", gpu).usable
     assert "ngram" in VLLM.speculation("medusa", gpu).why
 
@@ -262,7 +275,7 @@ def features_of(features: EngineFeatures) -> list[Feature]:
     return [features.hardware, *found, *(kind.feature for kind in features.kv.values())]
 
 
-@pytest.mark.parametrize("version", ["0.19", "0.20", "0.24", "0.28"])
+@pytest.mark.parametrize("version", ["0.19", "0.20", "0.24", "0.28", "0.32"])
 def test_every_answer_has_a_reason_and_a_sentence(version: str) -> None:
     for feature in features_of(ENGINES["vllm"].at(version)):
         for gpu in GPUS.values():

@@ -10,7 +10,7 @@ import yaml
 from stoker.catalog.gpus import Gpu
 from stoker.catalog.hardware import CatalogError
 from stoker.catalog.load import builtin_gpus
-from stoker.catalog.overrides import gpus_of, marked
+from stoker.catalog.overrides import gpus_of, known_plugins, marked
 from stoker.settings import AcceleratorSettings
 
 GPUS = builtin_gpus()
@@ -172,7 +172,21 @@ def test_a_slip_names_entry_and_remedy(entries: dict[str, Any], words: list[str]
 def documented() -> list[dict[str, Any]]:
     text = DOCUMENT.read_text(encoding="utf-8")
     blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    return [yaml.safe_load(block)["accelerators"] for block in blocks]
+    values = [yaml.safe_load(block) for block in blocks]
+    return [each["accelerators"] for each in values if "accelerators" in each]
+
+
+def test_plugins_are_packages_that_a_technique_needs() -> None:
+    assert known_plugins("vllm", []) == ()
+    given = ["fastsafetensors", "vllm-bnb-plugin", "fastsafetensors"]
+    assert known_plugins("vllm", given) == ("fastsafetensors", "vllm-bnb-plugin")
+    with pytest.raises(CatalogError, match=r"vllm-bnb-plugin .for bitsandbytes") as caught:
+        known_plugins("vllm", ["bitsandbytes"])
+    assert str(caught.value).startswith("engines.vllm.plugins:")
+    with pytest.raises(CatalogError, match="known: none"):
+        known_plugins("sglang", ["fastsafetensors"])
+    (shown,) = re.findall(r"plugins: \[(.*)\]", DOCUMENT.read_text(encoding="utf-8"))
+    assert known_plugins("vllm", shown.split(", "))
 
 
 def test_the_document_shows_what_works() -> None:

@@ -106,6 +106,22 @@ def test_the_version_of_the_engine_decides_what_it_can(service: Path, facts: Pat
     assert run(service, "--facts", facts, *wish, "--engine-version", "0.19.0").exit_code == 3
 
 
+def test_plugins_of_the_image_come_from_the_command_line_or_the_catalogue(
+    service: Path, facts: Path, tmp_path: Path
+) -> None:
+    wish = ("--facts", facts, "--what-if", "optimization.quantization=bitsandbytes")
+    assert "NeedsPlugin" in run(service, *wish).stdout
+    assert run(service, *wish, "--plugin", "vllm-bnb-plugin").exit_code == 0
+    values = tmp_path / "values.yaml"
+    values.write_text("accelerators: {}\nengines: {vllm: {plugins: [vllm-bnb-plugin]}}\n")
+    assert run(service, *wish, "--catalogue", values).exit_code == 0
+    wrong = run(service, *wish, "--plugin", "bitsandbytes")
+    assert wrong.exit_code == 2
+    assert "vllm-bnb-plugin (for bitsandbytes)" in wrong.stderr
+    values.write_text("accelerators: {}\nengines: {vllm: {plugins: vllm-bnb-plugin}}\n")
+    assert "must be a list" in run(service, *wish, "--catalogue", values).stderr
+
+
 def test_the_administrators_catalogue_adds_and_overrides(
     service: Path, facts: Path, tmp_path: Path
 ) -> None:

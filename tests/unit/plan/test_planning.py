@@ -368,6 +368,25 @@ def test_the_administrators_defaults_are_heard() -> None:
     assert "resources" not in engine(world) or "limits" not in engine(world)["resources"]
 
 
+def test_plugins_are_those_of_the_administrators_image() -> None:
+    wish = {**L4, "optimization": {"loader": "fastsafetensors"}}
+    world = settled(**wish)
+    assert world.condition("Planned")["reason"] == "NeedsPlugin"
+    assert "engines.vllm.plugins" in world.condition("Planned")["message"]
+
+    engine = replace(PLANNING.engines["vllm"], plugins=("fastsafetensors",))
+    brings = replace(PLANNING, engines={"vllm": engine})
+    world = new(brings, **wish)
+    world.settle()
+    assert args(world)["load-format"] == "fastsafetensors"
+
+    # Nobody knows what another image brings.
+    other = {**wish, "engine": {"image": "registry.test/team/vllm:0.33"}}
+    world = new(brings, **other)
+    world.settle()
+    assert world.condition("Planned")["reason"] == "NeedsPlugin"
+
+
 def test_hardware_that_nobody_described_runs_as_the_spec_says() -> None:
     world = new(worlds.PLATFORM, **L4, optimization={"gpuMemoryUtilization": 0.8})
     plan = world.look()

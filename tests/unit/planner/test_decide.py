@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 
 from stoker.model.inventory import Inventory, Stock
-from stoker.model.sizing import GIB, Objective, Request, Speculation, Targets, Workload
+from stoker.model.sizing import (
+    GIB,
+    Infeasible,
+    Objective,
+    Planned,
+    Request,
+    Speculation,
+    Targets,
+    Workload,
+)
 from stoker.planner.decide import plan
 from stoker_worker.modelfacts import FULL, Layers, Quantization
 from tests.support.families import FAMILIES
@@ -192,6 +201,37 @@ def test_sparse_checkpoints_are_refused() -> None:
     assert refused(sparse, "nvidia-h100-80gb").verdict.reason == "SparseCheckpointRefused"
 
 
+@pytest.mark.parametrize(
+    ("stored", "reason"),
+    [
+        (Quantization("compressed-tensors", 8, 0, 8), None),
+        (Quantization("compressed-tensors", 8, 0, 16), "WeightOnly8NotHere"),
+        (Quantization("gptq", 8, 128, 16), "WeightOnly8NotHere"),
+        (Quantization("gptq", 4, 128, 16), None),
+        (Quantization("compressed-tensors", 8, 0, 16, floating=True), "WeightOnly8NotHere"),
+        (Quantization("fp8", 8, 0, 8, floating=True), None),
+        (Quantization("fp8", 8, 0, 8, floating=True, static=True), "StaticFp8NotOnCpu"),
+        (Quantization("mxfp4", 4, 32, 16, floating=True), "Mxfp4NotOnCpu"),
+    ],
+)
+def test_checkpoints_that_processors_do_not_serve(stored: Quantization, reason: str | None) -> None:
+    facts = replace(LLAMA_8B, quantization=stored, weight_bytes=9 * 10**9)
+    answer = ask(facts, "cpu")
+    assert (answer.verdict.reason if isinstance(answer, Infeasible) else None) == reason
+    assert isinstance(ask(facts, "nvidia-h100-80gb"), Planned)
+
+
+def test_int8_is_made_at_load_of_experts_alone() -> None:
+    dense = refused(LLAMA_8B, "nvidia-h100-80gb", quantization="int8")
+    assert dense.verdict.reason == "NoExperts"
+    mixture = FAMILIES["mixtral-8x7b"].facts
+    answer = planned(mixture, "nvidia-h100-80gb", quantization="int8", tensor=2)
+    assert answer.args["quantization"] == "int8_per_channel_weight_only"
+    plain = planned(mixture, "nvidia-h100-80gb", quantization="none", tensor=2)
+    saved = plain.memory.weights - answer.memory.weights
+    assert saved == pytest.approx(mixture.expert_parameters / 2, rel=0.02)  # a byte each, two ranks
+
+
 def test_groups_of_a_quantized_checkpoint_divide() -> None:
     stored = Quantization("gptq", 4, group=128)
     odd = replace(LLAMA_8B, quantization=stored, intermediate=128 * 9, weight_bytes=5 * 10**9)
@@ -310,6 +350,28 @@ def test_offloaded_weights_cost_time() -> None:
     assert offloaded.memory.weights == pytest.approx(without.memory.weights - 5 * GIB, abs=2)
     slower = offloaded.expected.itl_s.typical - without.expected.itl_s.typical
     assert slower == pytest.approx(5 * GIB / 25e9, rel=0.01)
+
+
+def test_a_technique_of_a_plugin_is_planned_where_the_image_brings_it() -> None:
+    without = refused(LLAMA_8B, "nvidia-l4", quantization="bitsandbytes")
+    assert without.verdict.reason == "NeedsPlugin"
+    assert "engines.vllm.plugins" in without.verdict.message
+    loader = refused(LLAMA_8B, "nvidia-l4", loader="runai_streamer")
+    assert loader.verdict.reason == "NeedsPlugin"
+    assert "runai-model-streamer" in loader.verdict.message
+
+    features = replace(FEATURES, plugins=frozenset({"vllm-bnb-plugin", "runai-model-streamer"}))
+    request = Request(
+        accelerators=("nvidia-l4",), quantization="bitsandbytes", loader="runai_streamer"
+    )
+    answer = plan(request, LLAMA_8B, GPUS, features)
+    assert isinstance(answer, Planned), answer
+    assert answer.args["quantization"] == "bitsandbytes"
+    assert answer.args["load-format"] == "runai_streamer"
+    # It saves memory and costs time, so it is never mistaken for a fast format.
+    plain = planned(LLAMA_8B, "nvidia-l4", max_model_len=4096)
+    assert answer.memory.weights < plain.memory.weights / 2
+    assert answer.expected.itl_s.typical > plain.expected.itl_s.typical
 
 
 def test_engines_that_are_not_offered() -> None:

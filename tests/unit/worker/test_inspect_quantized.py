@@ -40,7 +40,7 @@ CASES = {
     "fp8": (
         {"quant_method": "fp8", "activation_scheme": "static"},
         t.fp8_tensors,
-        Quantization("fp8", 8, 0, 8, floating=True),
+        Quantization("fp8", 8, 0, 8, floating=True, static=True),
     ),
     "modelopt fp8": (
         {"quant_method": "modelopt", "quant_algo": "FP8", "kv_cache_quant_algo": "FP8"},
@@ -53,7 +53,7 @@ CASES = {
         Quantization("modelopt_fp4", 4, 16, 4, floating=True),
     ),
     "w8a8": (
-        _group(_INT8, {"num_bits": 8, "type": "int"}),
+        _group(_INT8, {"num_bits": 8, "type": "int", "dynamic": True}),
         t.int8_channels,
         Quantization("compressed-tensors", 8, 0, 8),
     ),
@@ -68,9 +68,14 @@ CASES = {
         Quantization("compressed-tensors", 4, 128, 16, kv_dtype="fp8"),
     ),
     "sparse": (
-        _group(_INT8, {"num_bits": 8}, sparsity_config={"format": "dense", "sparsity": 0.5}),
+        _group(_INT8, {"num_bits": 8}, sparsity_config={"format": "dense", "targets": ["Linear"]}),
         t.int8_channels,
-        Quantization("compressed-tensors", 8, 0, 8, sparse=True),
+        Quantization("compressed-tensors", 8, 0, 8, sparse=True, static=True),
+    ),
+    "a word about sparsity": (
+        _group(_INT8, {"num_bits": 8}, sparsity_config={"format": "dense", "targets": []}),
+        t.int8_channels,
+        Quantization("compressed-tensors", 8, 0, 8, static=True),
     ),
     "awq": (
         {"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm"},
@@ -175,7 +180,7 @@ def test_the_scheme_with_the_fewest_bits_speaks() -> None:
 
 
 def test_four_bits_with_eight_bit_activations_take_a_byte_each() -> None:
-    written = _group(_INT4, {"num_bits": 8, "type": "int"})
+    written = _group(_INT4, {"num_bits": 8, "type": "int", "dynamic": True})
     tensors = tuple(layout(_DENSE, t.int8_channels))
     found = facts_of({**_DENSE, "quantization_config": written}, tensors)
     assert found.parameters == FAMILIES["llama-3.1-8b"].published

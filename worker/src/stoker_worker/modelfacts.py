@@ -59,7 +59,8 @@ class Quantization:
     activation_bits: int = 16
     floating: bool = False  # the low-precision values are floating point (fp8, fp4), not integers
     kv_dtype: Optional[str] = None  # a KV-cache scheme that the checkpoint carries
-    sparse: bool = False  # a non-empty sparsity_config
+    sparse: bool = False  # a sparsity_config that names layers
+    static: bool = False  # the checkpoint carries the scales of activations
 
 
 @dataclass(frozen=True)

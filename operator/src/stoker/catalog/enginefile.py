@@ -1,7 +1,8 @@
 """`engines.yaml` as typed values: each version range is the one before it with its changes."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -42,6 +43,7 @@ class _Feature(_Part):
     otherwise: _Otherwise | None = None
     value: str | None = None
     needs: str | None = None
+    experts: bool = False
 
 
 class _Kept(_Part):
@@ -86,9 +88,21 @@ class Engine:
         self._ranges = ranges
         self._newest = parse_version(newest or "")
 
-    def at(self, version: str) -> EngineFeatures:
+    @property
+    def plugins(self) -> dict[str, str]:
+        """Packages that a technique needs at some version, and the technique; by package."""
+        return {
+            feature.needs: name
+            for each in self._ranges
+            for section in (each.weights, each.loaders)
+            for name, feature in section.items()
+            if feature.needs is not None
+        }
+
+    def at(self, version: str, plugins: Iterable[str] = ()) -> EngineFeatures:
         """What it can do at a version: 0.33.0, v0.33.0, 0.32.0+cpu; "" means the newest.
 
+        `plugins` are the Python packages that the image brings beyond the stock ones.
         A version below the oldest range has the oldest's features, marked as assumed.
         """
         if not self._ranges:
@@ -106,7 +120,8 @@ class Engine:
         # Patch releases of the newest minor version that was looked at are known, too.
         known = self._newest is None or (wanted is not None and wanted[:2] <= self._newest[:2])
         found = fitting[-1] if fitting else self._ranges[0]
-        return _features(self.name, version, found, assumed=not (known and fitting))
+        features = _features(self.name, version, found, assumed=not (known and fitting))
+        return replace(features, plugins=frozenset(plugins))
 
 
 def parse_engines(data: Any) -> dict[str, Engine]:  # noqa: ANN401 - from YAML
@@ -218,6 +233,7 @@ def _feature(name: str, raw: _Feature) -> Feature:
         otherwise=otherwise,
         value=name if raw.value is None else raw.value,
         needs=raw.needs,
+        experts=raw.experts,
     )
 
 

@@ -1,8 +1,8 @@
 """What an engine can do on a type of accelerator. The data is `engines.yaml`.
 
-`EngineFeatures` is one engine at one version. Decisions ask it questions and get a `Support`: a
-state, a reason as a program reads it, and a sentence. An answer is about engine and hardware alone;
-what a model or a plan makes of it is said elsewhere.
+`EngineFeatures` is one engine at one version, in one image. Decisions ask it questions and get a
+`Support`: a state, a reason as a program reads it, and a sentence. An answer is about engine and
+hardware alone; what a model or a plan makes of it is said elsewhere.
 """
 
 from collections.abc import Collection, Mapping
@@ -32,6 +32,7 @@ class Support:
     why: str  # one sentence
     value: str = ""  # the engine's own word for it, as its flag takes it
     needs: str | None = None  # Python package that the engine's image must bring
+    experts: bool = False  # of a model's layers, only routed experts
 
     @property
     def usable(self) -> bool:
@@ -74,6 +75,7 @@ class Feature:
     otherwise: Rule
     value: str = ""
     needs: str | None = None
+    experts: bool = False  # of a model's layers, only routed experts
 
     def first_on(self, gpu: Gpu) -> bool:
         """Whether the engine tries it before its siblings on this type."""
@@ -88,13 +90,18 @@ class Feature:
             rule.why,
             self.value if rule.value is None else rule.value,
             self.needs,
+            self.experts,
         )
         if found.usable and self.needs is not None and self.needs not in plugins:
             return replace(
                 found,
                 state=State.REFUSED,
                 reason="NeedsPlugin",
-                why=f"the engine's image does not bring the package {self.needs}.",
+                why=(
+                    f"it needs the package {self.needs} in the engine's image: use an image that "
+                    "brings it, and name it in engines.vllm.plugins of the chart's values "
+                    "(stoker plan: --plugin)."
+                ),
             )
         return found
 
@@ -154,7 +161,7 @@ class KvSupport:
 
 @dataclass(frozen=True, slots=True)
 class EngineFeatures:
-    """One engine at one version."""
+    """One engine at one version, with the packages that its image brings beyond the stock ones."""
 
     engine: str
     version: str  # as it was asked for; "" where it cannot be told
@@ -175,6 +182,7 @@ class EngineFeatures:
     attention: Mapping[str, Feature] = field(default_factory=dict, hash=False)  # engine's order
     parallel: Mapping[str, Feature] = field(default_factory=dict, hash=False)
     techniques: Mapping[str, Feature] = field(default_factory=dict, hash=False)
+    plugins: frozenset[str] = frozenset()  # Python packages
 
     def runs_on(self, gpu: Gpu) -> Support:
         """Whether the stock image runs on the type at all."""
@@ -186,18 +194,18 @@ class EngineFeatures:
         """Whether it computes in float32, float16 or bfloat16."""
         return self._ask(self.dtypes, "DtypeUnknown", name, gpu)
 
-    def quantization(self, name: str, gpu: Gpu, plugins: Collection[str] = ()) -> Support:
+    def quantization(self, name: str, gpu: Gpu) -> Support:
         """Whether a checkpoint with such weights is served: fp8, int8, int4, awq, gptq, …."""
         if name == "none":
             return Support(State.NATIVE, "Unquantized", "the weights are as they are computed.")
-        return self._ask(self.weights, "QuantizationUnknown", name, gpu, plugins)
+        return self._ask(self.weights, "QuantizationUnknown", name, gpu)
 
-    def made_at_load(self, name: str, gpu: Gpu, plugins: Collection[str] = ()) -> Support:
+    def made_at_load(self, name: str, gpu: Gpu) -> Support:
         """Whether it makes such weights from a 16-bit checkpoint; `value` is for its flag.
 
         Refused with `NeedsCheckpoint` where the weights must come quantized.
         """
-        served = self.quantization(name, gpu, plugins)
+        served = self.quantization(name, gpu)
         if not served.usable or name == "none":
             return served
         if name not in self.loadtime:
@@ -205,7 +213,7 @@ class EngineFeatures:
                 f"{self.engine} does not make {name} weights at load: name a checkpoint in {name}."
             )
             return Support(State.REFUSED, "NeedsCheckpoint", why)
-        return self.loadtime[name].on(gpu, plugins)
+        return self.loadtime[name].on(gpu, self.plugins)
 
     def sparse_checkpoint(self) -> Support:
         """Whether a checkpoint with a non-empty `sparsity_config` is served, on any type."""
@@ -234,9 +242,9 @@ class EngineFeatures:
             return Support(State.NATIVE, "NoSpeculation", "one token per step.")
         return self._ask(self.speculations, "SpeculationUnknown", method, gpu)
 
-    def loader(self, name: str, gpu: Gpu, plugins: Collection[str] = ()) -> Support:
+    def loader(self, name: str, gpu: Gpu) -> Support:
         """Whether it reads weights so: auto, runai_streamer, fastsafetensors, …."""
-        return self._ask(self.loaders, "LoaderUnknown", name, gpu, plugins)
+        return self._ask(self.loaders, "LoaderUnknown", name, gpu)
 
     def attention_backend(self, name: str, gpu: Gpu) -> Support:
         """Whether the attention backend, by the engine's name, runs on the type."""
@@ -261,11 +269,10 @@ class EngineFeatures:
         reason: str,
         name: str,
         gpu: Gpu,
-        plugins: Collection[str] = (),
     ) -> Support:
         if name not in among:
             return self._unknown(reason, name, among)
-        return among[name].on(gpu, plugins)
+        return among[name].on(gpu, self.plugins)
 
     def _unknown(self, reason: str, name: str, among: Collection[str]) -> Support:
         known = ", ".join(sorted(among)) or "none"

@@ -1,15 +1,17 @@
 """The administrator's accelerators as hardware: Stoker's own types with his numbers on top.
 
+And the packages of his engine images, as far as a technique needs them.
+
 Each name of his catalogue is, in this order, what `like` says, or Stoker's own type of that name,
 or what its `hardware` says in full. A name that is none of these is usable and cannot be planned
 for: it is left out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from stoker.catalog.gpus import Gpu
 from stoker.catalog.hardware import CatalogError, Marks, gpu_of, part_of, unknown
-from stoker.catalog.load import builtin_gpus, builtin_marks
+from stoker.catalog.load import builtin_engines, builtin_gpus, builtin_marks
 from stoker.settings import AcceleratorSettings, HardwareSettings
 
 _NOTHING = HardwareSettings.model_validate({})
@@ -54,6 +56,21 @@ def marked(name: str, accelerators: Mapping[str, AcceleratorSettings]) -> Accele
     fields = ("resource", "node_selector", "tolerations")
     taken = {each: getattr(base, each) for each in fields if each not in entry.model_fields_set}
     return entry.model_copy(update=taken)
+
+
+def known_plugins(engine: str, plugins: Iterable[str]) -> tuple[str, ...]:
+    """The packages of an engine's image, each once; `CatalogError` where one is of no use to it."""
+    offered = builtin_engines().get(engine)
+    known: Mapping[str, str] = {} if offered is None else offered.plugins
+    given = tuple(dict.fromkeys(plugins))
+    for name in given:
+        if name not in known:
+            what = ", ".join(f"{package} (for {feature})" for package, feature in known.items())
+            raise CatalogError(
+                f"engines.{engine}.plugins: no technique needs the package {name!r}; "
+                f"known: {what or 'none'}"
+            )
+    return given
 
 
 def _resolve(

@@ -11,7 +11,7 @@ from stoker.api.v1alpha1 import InferenceService
 from stoker.catalog.gpus import Gpu
 from stoker.catalog.hardware import CatalogError
 from stoker.catalog.load import builtin_gpus
-from stoker.catalog.overrides import gpus_of
+from stoker.catalog.overrides import gpus_of, known_plugins
 from stoker.errors import StokerError
 from stoker.settings import AcceleratorSettings
 from stoker_worker.inspect import InspectError, inspect_model
@@ -76,6 +76,21 @@ def read_catalogue(path: Path | None) -> dict[str, Gpu]:
         return {**gpus, **gpus_of(entries)}
     except (ValidationError, CatalogError) as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def read_plugins(path: Path | None, engine: str, given: Iterable[str]) -> tuple[str, ...]:
+    """Packages of the engine's image: those on the command line, or the administrator's file's."""
+    names = tuple(given)
+    documents = [] if path is None or names else _documents(path)
+    data = documents[0] if documents else None
+    for part in ("engines", engine, "plugins"):
+        data = data.get(part) if isinstance(data, dict) else None
+    if data is not None and not isinstance(data, list):
+        raise InputError(f"{path}: engines.{engine}.plugins: must be a list of packages")
+    try:
+        return known_plugins(engine, names or map(str, data or ()))
+    except CatalogError as error:
+        raise InputError(f"--plugin: {error}" if names else f"{path}: {error}") from error
 
 
 def _change(body: dict[str, Any], change: str) -> None:

@@ -47,10 +47,17 @@ def plan(  # noqa: PLR0917 - the options, as typer reads them
         typer.Option(help="Accelerator to plan for, by its catalogue name; may be repeated."),
     ] = None,
     catalogue: Annotated[
-        Path | None, typer.Option(help="The administrator's accelerators (Helm values).")
+        Path | None, typer.Option(help="The administrator's catalogue (Helm values).")
     ] = None,
     engine_version: Annotated[
         str | None, typer.Option(help="Version of the engine. Default: the image's tag.")
+    ] = None,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Python package that the engine's image brings, as vllm-bnb-plugin; may be "
+            "repeated. Default: engines.<name>.plugins of the catalogue."
+        ),
     ] = None,
     what_if: Annotated[
         list[str] | None,
@@ -69,6 +76,7 @@ def plan(  # noqa: PLR0917 - the options, as typer reads them
         known = inputs.read_facts(model, facts)
         gpus = inputs.read_catalogue(catalogue)
         types = inputs.known_types(gpus, gpu or ())
+        plugins = inputs.read_plugins(catalogue, service.spec.engine.name.value, plugin or ())
     except inputs.InputError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(BAD_INPUT) from error
@@ -76,7 +84,7 @@ def plan(  # noqa: PLR0917 - the options, as typer reads them
     request = request_of(service.spec, version)
     if types:
         request = replace(request, accelerators=types)
-    features = builtin_engines()[request.engine].at(version)
+    features = builtin_engines()[request.engine].at(version, plugins)
     answer = decide(request, known, gpus, features)
     rungs: tuple[Rung, ...] = ()
     if ladder and isinstance(answer, Planned):

@@ -27,6 +27,8 @@ class EnginePlatform:
     allowed_args: frozenset[str] = frozenset()
     allowed_env: frozenset[str] = frozenset()
     image_prefixes: tuple[str, ...] = ()  # which other images a user may name
+    # Python packages of `image` beyond the stock ones, for techniques that need them.
+    plugins: tuple[str, ...] = ()
     concurrency: int = 256  # requests one replica computes at once, unless max-num-seqs says so
     shared_memory: str = "1Gi"  # size of /dev/shm; with the usual 64 MiB the engine core dies
 

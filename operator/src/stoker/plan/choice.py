@@ -36,6 +36,7 @@ class Question:
     facts: str  # as they are kept
     platform: Platform
     memory_limit: int | None = None  # bytes that the engine's container may have
+    plugins: tuple[str, ...] = ()  # packages of the image that is used
 
     @property
     def model(self) -> ModelFacts:
@@ -58,7 +59,8 @@ class Question:
     @property
     def features(self) -> EngineFeatures:
         """What the engine can do at its version."""
-        return builtin_engines()[self.request.engine].at(self.request.engine_version)
+        engine = builtin_engines()[self.request.engine]
+        return engine.at(self.request.engine_version, self.plugins)
 
 
 def question_of(spec: InferenceServiceSpec, platform: Platform, facts: str) -> Question:
@@ -72,6 +74,8 @@ def question_of(spec: InferenceServiceSpec, platform: Platform, facts: str) -> Q
         facts,
         platform,
         None if limit is None else int(parse_quantity(limit)),
+        # What another image brings, only its maker knows.
+        engine.plugins if spec.engine.image in {None, engine.image} else (),
     )
 
 

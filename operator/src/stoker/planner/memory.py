@@ -32,6 +32,8 @@ WEIGHT_BITS: Final = {
     "mxfp4": 4.25,
     "nvfp4": 4.5,
 }
+# What the engine makes at load of routed experts alone.
+_EXPERTS_ALONE: Final = frozenset({"int8"})
 _KV_BITS: Final = {"fp8": 8, "int8": 8, "int4": 4, "bf16": 16, "bfloat16": 16, "float16": 16}
 _SCALED: Final = ("int8", "int4")  # one float32 scale per token and head, for keys and for values
 _SCALE_BYTES: Final = 4
@@ -129,7 +131,9 @@ def stored_bytes(facts: ModelFacts, configuration: Configuration) -> tuple[float
             experts = max(0.0, files - embedding) * share
         return max(0.0, files - embedding - experts), experts, embedding
     per_weight = WEIGHT_BITS.get(configuration.quantization, width * 8.0) / 8
-    return linear * per_weight, facts.expert_parameters * per_weight, embedding
+    alone = facts.experts and configuration.quantization in _EXPERTS_ALONE
+    dense = width if alone else per_weight
+    return linear * dense, facts.expert_parameters * per_weight, embedding
 
 
 def activations_of(

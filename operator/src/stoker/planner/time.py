@@ -34,6 +34,9 @@ _CORNER: Final = 4.0
 # An all-reduce over another link than NVLink, times NVLink's.
 _LINK_LATENCY: Final = {"nvlink": 1.0, "xgmi": 1.5, "pcie": 2.5}
 _SLOW_LINK: Final = 4.0
+# Weights that are unpacked by kernels slower than 16 bit: seconds over those of 16-bit weights.
+# bitsandbytes: 3,039 against 5,200 tokens/s of the same model (vLLM 0.32, a processor).
+_UNPACKED_S: Final = {"bitsandbytes": 1.7}
 _COMPUTE: Final = {"fp8": "fp8", "int8": "int8", "nvfp4": "fp4"}
 _EAGER_S: Final = 0.00012  # per layer: launches by Python, without CUDA graphs
 _HOP_S: Final = 0.00005  # hidden states from one pipeline stage to the next
@@ -144,6 +147,11 @@ def pace_of(
     """The coefficients of one configuration."""
     dense, experts, embedding = memory.stored_bytes(facts, configuration)
     width = memory.dtype_bytes(configuration.dtype)
+    slow = _UNPACKED_S.get(configuration.quantization)
+    if slow is not None:
+        packed = facts.quantization.bits if facts.quantization is not None else 0.0
+        bits = packed or memory.WEIGHT_BITS[configuration.quantization]
+        dense, experts = (each * slow * width * 8 / bits for each in (dense, experts))
     head_parameters = facts.vocab * facts.hidden if facts.task == "generate" else 0
     head = min(embedding, float(head_parameters * width))
     tensor, stages = configuration.tensor, configuration.pipeline
@@ -273,6 +281,8 @@ def rate_of(gpu: Gpu, dtype: str) -> float:
 def linear_rate_of(facts: ModelFacts, gpu: Gpu, configuration: Configuration) -> float:
     """Operations per second of matrix products: the weights' type where activations have it too."""
     name = configuration.quantization
+    if facts.quantization is None and name == "int8":
+        name = "none"  # made at load of experts alone
     if facts.quantization is not None:
         eight = facts.quantization.activation_bits == 8
         stored = facts.quantization.method

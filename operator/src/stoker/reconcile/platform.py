@@ -1,12 +1,12 @@
 """The administrator's file as the value that decisions are made from."""
 
-from stoker.catalog.overrides import gpus_of, marked
+from stoker.catalog.overrides import gpus_of, known_plugins, marked
 from stoker.model.platform import AcceleratorPlatform, EnginePlatform, Mount, Platform
 from stoker.settings import Settings
 
 
 def platform_of(settings: Settings, operator_namespace: str) -> Platform:
-    """Settings → Platform. `ConfigError` where an accelerator's hardware cannot be told."""
+    """Settings → Platform. `ConfigError` where hardware cannot be told or a plugin is unknown."""
     gpus = gpus_of(settings.accelerators)
     accelerators = {name: marked(name, settings.accelerators) for name in settings.accelerators}
     return Platform(
@@ -25,6 +25,7 @@ def platform_of(settings: Settings, operator_namespace: str) -> Platform:
                 allowed_args=engine.allowed_args,
                 allowed_env=engine.allowed_env,
                 image_prefixes=engine.image_prefixes,
+                plugins=known_plugins(name, engine.plugins),
                 concurrency=engine.concurrency,
                 shared_memory=engine.shared_memory,
             )

@@ -109,6 +109,7 @@ def _generic(method: str, values: Values) -> Tuple[Quantization, List[str]]:
         activation_bits=active,
         floating=floating,
         kv_dtype=_kv_scheme(values),
+        static=values.text("activation_scheme").lower() == "static",
     )
     return found, warnings
 
@@ -144,7 +145,8 @@ def _compressed(values: Values) -> Tuple[Quantization, List[str]]:
     groups = values.inner("config_groups")
     schemes = [groups.inner(name) for name in groups.data]
     weights = [scheme for scheme in schemes if scheme.has("weights")]
-    sparse = bool(values.inner("sparsity_config").data)
+    # Without targets it is a word about no layer, and engines pass over it.
+    sparse = bool(values.inner("sparsity_config").data.get("targets"))
     if not weights:
         none = Quantization("compressed-tensors", 16, kv_dtype=_kv_scheme(values), sparse=sparse)
         return none, []
@@ -160,6 +162,7 @@ def _compressed(values: Values) -> Tuple[Quantization, List[str]]:
         floating=weight.text("type", "int") == "float",
         kv_dtype=_kv_scheme(values),
         sparse=sparse,
+        static=bool(active.data) and not active.flag("dynamic", default=False),
     )
     if len(widths) == 1:
         return found, []

@@ -1,6 +1,7 @@
 """Weights: their quantization, and sparsity that a checkpoint carries.
 
-The engine quantizes at load to 8 bits (and to 4 with the bitsandbytes plugin); AWQ, GPTQ and other
+The engine quantizes at load to FP8, experts also to INT8 (and to 4 bits with the bitsandbytes
+plugin); AWQ, GPTQ and other
 4-bit formats need a checkpoint that was made so. A checkpoint that is quantized stays what it is.
 """
 
@@ -30,11 +31,17 @@ def refuse(ask: Ask, gpu: Gpu) -> Verdict | None:
                 f"optimization.quantization: the checkpoint is quantized to {found} already and "
                 f"cannot become {wanted}; remove the field, or choose a checkpoint in {wanted}",
             )
-        support = ask.features.quantization(found, gpu)
+        support = ask.features.quantization(_kernels(ask, found), gpu)
         return None if support.usable else Verdict(support.reason, f"model.uri: {support.why}")
     if wanted in {None, "none"}:
         return None
     support = ask.features.made_at_load(wanted, gpu)
+    if support.usable and support.experts and not ask.facts.experts:
+        return Verdict(
+            reasons.NO_EXPERTS,
+            f"optimization.quantization: {wanted} is made at load of experts alone, and "
+            f"{ask.facts.architecture} has none; choose fp8, or a checkpoint in {wanted}",
+        )
     return (
         None
         if support.usable
@@ -59,15 +66,16 @@ def choices(ask: Ask, gpu: Gpu) -> tuple[str, ...]:
     if wanted is not None:
         return (wanted,)
     bound = quality.bound_of(ask.request)
-    return (
-        "none",
-        *(
-            name
-            for name in AT_LOAD
-            if quality.WEIGHTS[name].typical <= bound
-            and ask.features.made_at_load(name, gpu).usable
-        ),
-    )
+    usable = [
+        name
+        for name in AT_LOAD
+        if quality.WEIGHTS[name].typical <= bound
+        and (support := ask.features.made_at_load(name, gpu)).usable
+        and (ask.facts.experts or not support.experts)
+    ]
+    if "fp8" in usable and "int8" in usable:
+        usable.remove("int8")  # of experts alone, and no more exact
+    return ("none", *usable)
 
 
 def explain(ask: Ask, decided: Decided) -> Technique:
@@ -87,6 +95,16 @@ def explain(ask: Ask, decided: Decided) -> Technique:
     if not decided.lossless_fits:
         return Technique(NAME, "on", reasons.FITS_ONLY_SO, f"it does not fit in 16 bits; {why}")
     return Technique(NAME, "on", reasons.OBJECTIVE_PREFERS, why)
+
+
+def _kernels(ask: Ask, found: str) -> str:
+    """The engine's feature behind a checkpoint's format: activations decide on the kernels."""
+    stored = ask.facts.quantization
+    if stored is None or stored.bits != 8 or found not in {"fp8", "int8", "gptq"}:
+        return found
+    if stored.activation_bits > 8:
+        return "fp8_weight_only" if stored.floating else "int8_weight_only"
+    return "fp8_static" if found == "fp8" and stored.static else found
 
 
 def explain_sparsity(ask: Ask, decided: Decided) -> Technique:

@@ -13,6 +13,8 @@ GROUP: Final = "stoker.dev"
 FIELD_MANAGER: Final = "stoker"
 STATUS_FIELD_MANAGER: Final = "stoker-status"
 USER_AGENT: Final = "stoker-operator"
+# Of a person's commands; audit logs tell it from the operator.
+COMMAND_USER_AGENT: Final = "stoker-cli"
 
 LABEL_SERVICE: Final = "stoker.dev/service"
 LABEL_COMPONENT: Final = "stoker.dev/component"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from stoker_worker import modelfacts
 from stoker_worker.contract import MODEL_DIR, Termination
 from stoker_worker.modelfacts import Layers, ModelFacts
+from tests.support.families import FAMILIES
 
 if TYPE_CHECKING:
     from typing import Self
@@ -48,6 +49,7 @@ _FOLDERS: dict[str, ModelFacts | Termination] = {
         weight_bytes=2 * 10**12,
         bytes_by_dtype={"BF16": 2 * 10**12},
     ),
+    "llama": FAMILIES["llama-3.1-8b"].facts,
     "nowhere": Termination("ModelNotFound", "there is no folder /models/nowhere"),
     "pickled": Termination("PickleWeights", "/models/pickled holds pickled weights alone"),
 }

@@ -159,6 +159,26 @@ def test_a_models_folder_is_read(service: Path, tmp_path: Path) -> None:
     assert str(folder) in result.stderr
 
 
+def test_pickles_are_planned_with_where_they_are_allowed(service: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    configuration = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_size": 256,
+        "intermediate_size": 512,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "num_hidden_layers": 2,
+        "vocab_size": 512,
+        "torch_dtype": "bfloat16",
+    }
+    (folder / "config.json").write_text(json.dumps(configuration))
+    (folder / "pytorch_model.bin").write_bytes(bytes(4_000_000))
+    assert "models.allowPickle" in run(service, "--model", folder).stderr
+    assert run(service, "--model", folder, "--allow-pickle").exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.client import ApiClient, Configuration
+from yaml import YAMLError
 
 from stoker import naming
 from stoker.errors import (
@@ -37,6 +38,7 @@ _CONNECT_TIMEOUT_S: Final = 2.0
 _CONCURRENCY: Final = 16
 JSON: Final = "application/json"
 APPLY: Final = "application/apply-patch+yaml"
+MERGE: Final = "application/merge-patch+json"
 METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
@@ -80,19 +82,69 @@ async def connect(kubeconfig: Path | None, observer: CallObserver) -> "Client":
         raise ConfigError(
             f"no usable credentials {where} ({error}): run inside a cluster, or pass --kubeconfig"
         ) from error
-    configuration.retries = 0
-    # A proxy of the environment is for the outside world; kubeconfig's own proxy-url is obeyed.
-    configuration.client_session_kwargs = {"trust_env": False}
     return Client(configuration, observer)
+
+
+async def connect_as_user(kubeconfig: Path | None, context: str | None) -> tuple["Client", str]:
+    """A client with the credentials that kubectl would use, and the namespace that it would use.
+
+    Nobody leads at a person's keyboard, so its writes pass no fence. `ConfigError` where there is
+    no usable kubeconfig.
+    """
+    configuration = Configuration()
+    file = None if kubeconfig is None else str(kubeconfig)
+    try:
+        await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]
+            config_file=file, context=context, client_configuration=configuration
+        )
+        contexts, active = kubernetes_config.list_kube_config_contexts(file)  # type: ignore[no-untyped-call]
+        chosen = next((each for each in contexts if each["name"] == context), active)
+    # The loader takes what YAML gave it as it comes.
+    except (
+        kubernetes_config.ConfigException,
+        OSError,
+        YAMLError,
+        TypeError,
+        LookupError,
+        ValueError,
+    ) as error:
+        where = kubeconfig or "the default kubeconfig (KUBECONFIG, or ~/.kube/config)"
+        said = " ".join(str(error).split())
+        raise ConfigError(
+            f"{where} names no usable cluster ({said}): pass --kubeconfig or --context, and see "
+            "that `kubectl get infer` works with them"
+        ) from error
+    client = Client(configuration, _unobserved, naming.COMMAND_USER_AGENT)
+    client.fence = _NoFence()
+    return client, str((chosen.get("context") or {}).get("namespace") or "default")
+
+
+def _unobserved(_verb: str, _code: str, _seconds: float) -> None:
+    """A command keeps no metrics."""
+
+
+class _NoFence:
+    """Lets every write pass."""
+
+    def check(self, request_timeout: float) -> None:
+        """Allow it."""
 
 
 class Client:
     """Requests to the API server."""
 
-    def __init__(self, configuration: Configuration, observer: CallObserver) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        observer: CallObserver,
+        user_agent: str = naming.USER_AGENT,
+    ) -> None:
+        configuration.retries = 0
+        # A proxy of the environment is for the outside world; kubeconfig's own proxy-url is obeyed.
+        configuration.client_session_kwargs = {"trust_env": False}
         self.fence: Fence | None = None  # no writes before there is one
         self._api = ApiClient(configuration)
-        self._api.user_agent = naming.USER_AGENT
+        self._api.user_agent = user_agent
         self._observer = observer
         self._slots = asyncio.Semaphore(_CONCURRENCY)
 

@@ -1,1 +1,1 @@
-"""Commands that need no cluster: each reads files, asks the core, and prints."""
+"""Commands for people: each reads files or one object, asks the core, and prints."""

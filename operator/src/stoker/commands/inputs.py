@@ -41,13 +41,13 @@ def read_service(path: Path, changes: Iterable[str] = ()) -> InferenceService:
         raise InputError("\n".join(lines)) from error
 
 
-def read_facts(folder: Path | None, file: Path | None) -> ModelFacts:
+def read_facts(folder: Path | None, file: Path | None, *, allow_pickle: bool = False) -> ModelFacts:
     """Facts of the model, from its folder or from a file that holds them as JSON."""
     if (folder is None) == (file is None):
         raise InputError("pass either --model with the model's folder or --facts with a facts file")
     if folder is not None:
         try:
-            return inspect_model(folder)
+            return inspect_model(folder, allow_pickle=allow_pickle)
         except InspectError as error:
             raise InputError(f"{folder}: {error}") from error
     assert file is not None  # noqa: S101 - one of the two is there

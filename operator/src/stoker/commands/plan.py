@@ -1,14 +1,18 @@
-"""`stoker plan`: what would run, on what, with which techniques, and why; without a cluster.
+"""`stoker plan`: what would run, on what, with which techniques, and why.
 
-Exit status: 0 where there is a plan, 3 where the request does not fit or is refused, 2 for input
-that cannot be read.
+For a file nothing but files is read. With `--of` and `--accept` the service is one of a cluster,
+and what its operator planned and offers is shown. Exit statuses: `stoker.commands.exits`.
 """
 
+import asyncio
 import json
-from dataclasses import replace
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import yaml
@@ -16,16 +20,21 @@ from rich.console import Console
 
 from stoker.catalog.enginefile import version_of_image
 from stoker.catalog.load import builtin_engines
-from stoker.commands import answers, inputs, tables
+from stoker.cluster.client import Client, connect_as_user
+from stoker.commands import answers, inputs, present, running, tables
+from stoker.commands.exits import Exit
+from stoker.commands.inputs import InputError
+from stoker.commands.running import CommandError
+from stoker.model.observed import Key
 from stoker.model.sizing import Planned
 from stoker.planner.decide import plan as decide
 from stoker.planner.decide import problem_of
 from stoker.planner.ladder import Rung
 from stoker.planner.ladder import ladder as climb
 from stoker.planner.request import request_of
+from stoker.settings import ConfigError
 
-REFUSED = 3
-BAD_INPUT = 2
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
 
 class Output(StrEnum):
@@ -36,8 +45,34 @@ class Output(StrEnum):
     YAML = "yaml"
 
 
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What a plan without a cluster is made from."""
+
+    model: Path | None
+    facts: Path | None
+    gpu: tuple[str, ...]
+    catalogue: Path | None
+    engine_version: str | None
+    plugin: tuple[str, ...]
+    what_if: tuple[str, ...]
+    ladder: bool
+    allow_pickle: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where a service of a cluster is."""
+
+    namespace: str | None
+    kubeconfig: Path | None
+    context: str | None
+
+
 def plan(  # noqa: PLR0917 - the options, as typer reads them
-    file: Annotated[Path, typer.Argument(help="An InferenceService as YAML.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="An InferenceService as YAML.", show_default=False)
+    ] = None,
     model: Annotated[
         Path | None, typer.Option(help="Folder of the model: config.json and its files.")
     ] = None,
@@ -66,37 +101,162 @@ def plan(  # noqa: PLR0917 - the options, as typer reads them
     ladder: Annotated[
         bool, typer.Option("--ladder", help="Show the techniques one after the other, by gain.")
     ] = False,
+    allow_pickle: Annotated[
+        bool,
+        typer.Option("--allow-pickle", help="As with models.allowPickle; nothing is unpickled."),
+    ] = False,
+    of: Annotated[
+        str | None,
+        typer.Option("--of", metavar="SERVICE", help="Show the plan of a service of the cluster."),
+    ] = None,
+    accept: Annotated[
+        str | None,
+        typer.Option(
+            "--accept",
+            metavar="SERVICE",
+            help="Show the better plan that a service is offered, and take it.",
+        ),
+    ] = None,
+    namespace: Annotated[
+        str | None,
+        typer.Option("-n", "--namespace", help="Of the service. Default: the context's."),
+    ] = None,
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="Default: KUBECONFIG, or ~/.kube/config.")
+    ] = None,
+    context: Annotated[str | None, typer.Option(help="A context of the kubeconfig.")] = None,
     output: Annotated[Output, typer.Option("-o", "--output", help="Form of the answer.")] = (
         Output.TABLE
     ),
 ) -> None:
-    """Say what would run for FILE, why, how fast and at what price; or what to change."""
+    """Say what would run for FILE, why, how fast and at what price; or what to change.
+
+    With --of the same of a service of the cluster; with --accept take the better plan it is
+    offered.
+    """
+    files = Files(
+        model,
+        facts,
+        tuple(gpu or ()),
+        catalogue,
+        engine_version,
+        tuple(plugin or ()),
+        tuple(what_if or ()),
+        ladder,
+        allow_pickle,
+    )
+    where = Where(namespace, kubeconfig, context)
     try:
-        service = inputs.read_service(file, what_if or ())
-        known = inputs.read_facts(model, facts)
-        gpus = inputs.read_catalogue(catalogue)
-        types = inputs.known_types(gpus, gpu or ())
-        plugins = inputs.read_plugins(catalogue, service.spec.engine.name.value, plugin or ())
-    except inputs.InputError as error:
+        name = _service_name(file, of, accept, files, where)
+        if file is not None:
+            status = _plan_file(file, files, output)
+        elif accept is not None:
+            status = _with_service(name, where, partial(_accept, output=output))
+        else:
+            status = _with_service(name, where, partial(_show, output=output))
+    except (InputError, ConfigError) as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(BAD_INPUT) from error
-    version = engine_version or version_of_image(service.spec.engine.image or "")
+        raise typer.Exit(Exit.BAD_INPUT) from error
+    except CommandError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(error.exit) from error
+    raise typer.Exit(status)
+
+
+def _service_name(
+    file: Path | None, of: str | None, accept: str | None, files: Files, where: Where
+) -> str:
+    """The service that is named, '' for a file; `InputError` where options do not fit together."""
+    given = [each for each in (file, of, accept) if each is not None]
+    if len(given) != 1:
+        raise InputError(
+            "pass one of: FILE (a plan without a cluster), --of SERVICE (the plan of a service), "
+            "--accept SERVICE (take the better plan that it is offered)"
+        )
+    if file is not None:
+        if where != Where(None, None, None):
+            raise InputError(
+                "--namespace, --kubeconfig and --context go with --of or --accept: a plan for a "
+                "file asks no cluster"
+            )
+        return ""
+    if files != Files(None, None, (), None, None, (), (), ladder=False, allow_pickle=False):
+        raise InputError(
+            "--model, --facts, --gpu, --catalogue, --engine-version, --plugin, --what-if, --ladder "
+            "and --allow-pickle go with FILE: a cluster's service is planned by its operator"
+        )
+    name = (of if accept is None else accept) or ""
+    for text in (name, *([] if where.namespace is None else [where.namespace])):
+        if not _NAME.fullmatch(text):
+            raise InputError(f"{text!r} is no name: write lower-case letters, digits and dashes")
+    return name
+
+
+def _plan_file(file: Path, files: Files, output: Output) -> Exit:
+    service = inputs.read_service(file, files.what_if)
+    known = inputs.read_facts(files.model, files.facts, allow_pickle=files.allow_pickle)
+    gpus = inputs.read_catalogue(files.catalogue)
+    types = inputs.known_types(gpus, files.gpu)
+    plugins = inputs.read_plugins(files.catalogue, service.spec.engine.name.value, files.plugin)
+    version = files.engine_version or version_of_image(service.spec.engine.image or "")
     request = request_of(service.spec, version)
     if types:
         request = replace(request, accelerators=types)
     features = builtin_engines()[request.engine].at(version, plugins)
     answer = decide(request, known, gpus, features)
     rungs: tuple[Rung, ...] = ()
-    if ladder and isinstance(answer, Planned):
+    if files.ladder and isinstance(answer, Planned):
         rungs = climb(problem_of(request, known, gpus, features), answer.configuration)
-    match output:
-        case Output.TABLE:
-            console = Console()
-            tables.show(console, answer)
-            if rungs:
-                tables.show_ladder(console, rungs)
-        case Output.JSON:
-            typer.echo(json.dumps(answers.as_data(answer, rungs), indent=2))
-        case Output.YAML:
-            typer.echo(yaml.safe_dump(answers.as_data(answer, rungs), sort_keys=False), nl=False)
-    raise typer.Exit(0 if isinstance(answer, Planned) else REFUSED)
+    if output is Output.TABLE:
+        console = Console()
+        tables.show(console, answer)
+        if rungs:
+            tables.show_ladder(console, rungs)
+    else:
+        _print_data(answers.as_data(answer, rungs), output)
+    return Exit.DONE if isinstance(answer, Planned) else Exit.REFUSED
+
+
+def _with_service(
+    name: str, where: Where, act: Callable[[Client, Key, dict[str, Any]], Awaitable[Exit]]
+) -> Exit:
+    """Look at a service of the cluster once, and go on from there."""
+
+    async def run() -> Exit:
+        client, default = await connect_as_user(where.kubeconfig, where.context)
+        try:
+            key = Key(where.namespace or default, name)
+            return await act(client, key, await running.read_service(client, key))
+        finally:
+            await client.close()
+
+    return asyncio.run(run())
+
+
+async def _show(_: Client, key: Key, body: dict[str, Any], output: Output) -> Exit:
+    data = present.as_data(body, key)
+    if output is Output.TABLE:
+        present.show(Console(), body, key)
+    else:
+        _print_data(data, output)
+    return Exit.DONE if data["planned"] else Exit.REFUSED
+
+
+async def _accept(client: Client, key: Key, body: dict[str, Any], output: Output) -> Exit:
+    offered = running.offer_of(body, key)
+    if output is Output.TABLE:
+        present.show_offer(Console(), offered)
+    if not offered.accepted:
+        await running.accept(client, offered, body)
+    if output is Output.TABLE:
+        typer.echo(present.next_step(offered))
+    else:
+        _print_data(present.offer_data(offered), output)
+    return Exit.DONE
+
+
+def _print_data(data: dict[str, Any], output: Output) -> None:
+    if output is Output.JSON:
+        typer.echo(json.dumps(data, indent=2))
+    else:
+        typer.echo(yaml.safe_dump(data, sort_keys=False), nl=False)

@@ -21,7 +21,7 @@ def show(console: Console, answer: Planned | Infeasible) -> None:
 
 def show_ladder(console: Console, rungs: Sequence[Rung]) -> None:
     """The techniques one after the other."""
-    table = _table("Technique by technique", "", "added")
+    table = titled("Technique by technique", "", "added")
     for name in ("tokens/s", "gain", "per token", "first token", "at once", "quality"):
         table.add_column(name, justify="right", no_wrap=True)
     for number, rung in enumerate(rungs):
@@ -80,7 +80,7 @@ def _plan_table(plan: Planned) -> Table:
         if size > 1
     )
     price = words.dollars(expected.price_per_hour)
-    table = _table("Plan", "", "")
+    table = titled("Plan", "", "")
     for name, value in (
         ("accelerators", f"{used.accelerators} x {used.accelerator} {cut}".strip()),
         ("context", f"{used.max_model_len:,} tokens"),
@@ -96,7 +96,7 @@ def _plan_table(plan: Planned) -> Table:
 
 def _memory_table(plan: Planned) -> Table:
     memory = plan.memory
-    table = _table("Memory per accelerator", "", "GiB")
+    table = titled("Memory per accelerator", "", "GiB")
     table.columns[1].justify = "right"
     for name, size in (
         ("total", memory.total),
@@ -117,15 +117,20 @@ def _memory_table(plan: Planned) -> Table:
 
 
 def _technique_table(techniques: Sequence[Technique]) -> Table:
-    table = _table("Techniques", "", "", "why")
+    table = titled("Techniques", "", "", "why")
     for each in techniques:
-        style = {"on": "green", "refused": "red"}.get(each.state, "dim")
-        table.add_row(each.name, f"[{style}]{each.state}[/]", escape(each.why))
+        table.add_row(each.name, coloured(each.state), escape(each.why))
     return table
 
 
+def coloured(state: str) -> str:
+    """The state of a technique, as markup."""
+    style = {"on": "green", "refused": "red"}.get(state, "dim")
+    return f"[{style}]{escape(state)}[/]"
+
+
 def _way_table(title: str, ways: Sequence[Alternative]) -> Table:
-    table = _table(title, "change")
+    table = titled(title, "change")
     for name in ("at once", "context", "per token", "$/h", "$/M tokens"):
         table.add_column(name, justify="right", no_wrap=True)
     for way in ways:
@@ -141,7 +146,8 @@ def _way_table(title: str, ways: Sequence[Alternative]) -> Table:
     return table
 
 
-def _table(title: str, *columns: str) -> Table:
+def titled(title: str, *columns: str) -> Table:
+    """An empty table with its title to the left; columns without names have no head."""
     table = Table(title=title, title_justify="left", title_style="bold", show_header=any(columns))
     for name in columns:
         table.add_column(name)

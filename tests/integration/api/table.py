@@ -21,11 +21,13 @@ SCALE = {"from": 0, "to": 1, "reason": "Held", "message": "", "time": TIME}
 REVISION = {"name": "a", "wanted": 1, "ready": 1}
 TECHNIQUE = {"name": "prefixCaching", "state": "on", "reason": "Planned", "why": ""}
 ESTIMATE = {"low": "1", "typical": "2", "high": "3"}
+ADAPTER = {"name": "a", "uri": "pvc://models/a"}
 # What an object needs beside the field that is tried.
 SEEDS: dict[str, dict[str, Any]] = {
     "spec": {"model": {"uri": "pvc://models"}},
     "spec.model": {"uri": "pvc://models"},
     "spec.scaling": {"maxReplicas": 1000},
+    "spec.model.adapters[]": ADAPTER,
     "spec.engine.env[]": {"name": "A", "value": ""},
     "spec.template.tolerations[]": {"key": "a"},
     "status.conditions[]": CONDITION,
@@ -106,6 +108,14 @@ def _env(count: int) -> list[dict[str, str]]:
     return [{"name": f"N{index}", "value": ""} for index in range(count)]
 
 
+def _at(uri: str) -> dict[str, str]:
+    return {"name": "a", "uri": uri}
+
+
+def _adapters(count: int) -> list[dict[str, str]]:
+    return [{"name": f"n{index}", "uri": "pvc://models/a"} for index in range(count)]
+
+
 def _number(path: str, low: int, high: int) -> list[Case]:
     return [
         Case(path, "minimum", low, low - 1, f"{BELOW} {low}"),
@@ -179,6 +189,25 @@ CASES = [
     *_text("spec.model.aliases[]", 128, "org/Model-1.0:x", "a b"),
     Case("spec.model.aliases", "maxItems", _names(8), _names(9), TOO_MANY),
     Case("spec.model.aliases", "duplicate", ["a", "b"], ["a", "a"], "Duplicate value"),
+    Case("spec.model.adapters", "maxItems", _adapters(8), _adapters(9), TOO_MANY),
+    Case("spec.model.adapters", "duplicate", _adapters(2), _times(2, ADAPTER), "Duplicate value"),
+    *_text("spec.model.adapters[].name", 128, "org/Model-1.0:x", "-x"),
+    Case("spec.model.adapters[].uri", "pattern", "pvc://models/a/B_1.x/", "pvc://models/a b",
+         MATCH),
+    Case("spec.model.adapters[].uri", "cel[0]", "pvc://models/a..b", "pvc://models/../b",
+         "write pvc://CLAIM"),
+    Case("spec.model.adapters[].uri", "maxLength", "pvc://models/" + "a" * 499,
+         "pvc://models/" + "a" * 500, LONG),
+    Case("spec.model", "cel[0]", {"uri": "pvc://m/a/", "adapters": [_at("pvc://m/a/b")]},
+         {"uri": "pvc://m/a/", "adapters": [_at("pvc://m/ab")]}, "write model.uri followed by"),
+    Case("spec.model", "cel[0]", {"uri": "pvc://m", "adapters": [_at("pvc://m/b")]},
+         {"uri": "pvc://m", "adapters": [_at("pvc://other/b")]}, "write model.uri followed by"),
+    Case("spec.model", "cel[1]", {"uri": "pvc://m", "aliases": ["b"], "adapters": [_at("pvc://m/b")]},
+         {"uri": "pvc://m", "aliases": ["a"], "adapters": [_at("pvc://m/b")]},
+         "a name that the model does not have"),
+    Case("spec.model", "cel[1]", {"uri": "pvc://m", "servedName": "b", "adapters": [_at("pvc://m/b")]},
+         {"uri": "pvc://m", "servedName": "a", "adapters": [_at("pvc://m/b")]},
+         "a name that the model does not have"),
     # The engine.
     Case("spec.engine.name", "enum", "vllm", "sglang", 'supported values: "vllm"'),
     *_text("spec.engine.image", 512, "r.io:5000/a/B:v1@sha256:0", "-x"),
@@ -321,7 +350,8 @@ EVERYTHING: dict[str, Any] = {
     "kind": "InferenceService",
     "metadata": {"name": "everything", "namespace": "default"},
     "spec": {
-        "model": {"uri": "pvc://models/llama", "servedName": "llama", "aliases": ["gpt"]},
+        "model": {"uri": "pvc://models/llama", "servedName": "llama", "aliases": ["gpt"],
+                  "adapters": [{"name": "sql", "uri": "pvc://models/llama/sql"}]},
         "engine": {
             "name": "vllm", "image": "r.io/vllm:1", "args": {"max-num-seqs": "4"},
             "env": [{"name": "A", "value": "b"}],

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from stoker.catalog.load import builtin_engines, builtin_gpus
-from stoker.model.sizing import Configuration
+from stoker.model.sizing import Adapter, Configuration
 from stoker.planner import flags
 from stoker_worker.modelfacts import FULL, Layers, ModelFacts, Quantization
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # Where a plan names the draft's folder.
 DRAFT = "/models/draft"
+ADAPTERS = "/models/adapters"
 # Packages that an image may bring for words that the engine has by itself. bitsandbytes is no such
 # word: the engine learns it from the plugin.
 PACKAGES = ("runai-model-streamer", "fastsafetensors", "instanttensor")
@@ -86,9 +87,9 @@ def cases_of(gpu: Gpu, version: str) -> Iterator[Case]:
     changes = [*_precision(gpu, features), *_execution(gpu, features), *_parallel(gpu, features)]
     for name, change in changes:
         yield Case(name, replace(plain, **change), gpu, features)
-    yield Case(
-        "adapters", plain, gpu, features, replace(TINY, adapters=(("a", 12, 1), ("b", 8, 1)))
-    )
+    adapters = tuple(Adapter(name, name, f"{ADAPTERS}/{name}") for name in "ab")
+    found = replace(TINY, adapters=(("a", 12, 1), ("b", 8, 1), ("c", 64, 1)))
+    yield Case("adapters", replace(plain, adapters=adapters), gpu, features, found)
     carried = Quantization("compressed-tensors", 8, kv_dtype="fp8", floating=True)
     yield Case("checkpoint's KV type is not followed", replace(plain, quantization="fp8"), gpu,
                features, replace(TINY, quantization=carried))  # fmt: skip

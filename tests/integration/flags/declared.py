@@ -14,6 +14,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from stoker_worker.engines.vllm import MANY
 from tests.integration.flags.annotations import Allowed, Source, strict
 
 if TYPE_CHECKING:
@@ -66,6 +67,10 @@ class Declared:
                 yield f"--{name} is a switch and was given {value!r}"
             elif value == "false" and not flag.negation:
                 yield f"--{name} has no negation"
+            return
+        if name in MANY:
+            if not flag.allowed.kinds & _LISTS:
+                yield f"--{name} takes one word"
             return
         yield from self._judge(f"--{name}", flag.allowed, value)
 

@@ -12,7 +12,7 @@ from e2e.cluster.settings import REPOSITORY
 from e2e.engine import ENGINE_PYTHON, ensure_site_packages
 from e2e.models import ensure_model, ensure_quantized
 from stoker_worker.contract import WorkerConfig
-from stoker_worker.engines.vllm import Vllm
+from stoker_worker.engines.vllm import MANY, Vllm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -157,5 +157,6 @@ def ask(folder: Path, questions: Sequence[Question], source: Path | None = None)
 def _words(args: Mapping[str, str]) -> list[str]:
     """As the worker writes them, without what belongs to the server."""
     bare = Vllm().arguments(WorkerConfig("vllm", "/model", ["main"], {}))
-    whole = Vllm().arguments(WorkerConfig("vllm", "/model", ["main"], dict(args)))
+    own = {name: value for name, value in args.items() if name not in MANY}
+    whole = Vllm().arguments(WorkerConfig("vllm", "/model", ["main"], own))
     return [word for word in whole if word not in bare]

@@ -11,6 +11,7 @@ from stoker.model import reasons
 from stoker.model.plan import Apply, Delete
 from stoker.model.platform import Platform
 from stoker.plan import revision, stored
+from stoker.plan.frontend import frontend_input
 from stoker_worker import modelfacts
 from stoker_worker.contract import ENV_CONFIG, Termination, WorkerConfig
 from tests.unit.plan import worlds
@@ -385,6 +386,42 @@ def test_plugins_are_those_of_the_administrators_image() -> None:
     world = new(brings, **other)
     world.settle()
     assert world.condition("Planned")["reason"] == "NeedsPlugin"
+
+
+def test_adapters_have_names_of_their_own_and_come_with_the_plan() -> None:
+    sql = {"name": "sql", "uri": "pvc://models/tiny/lora/sql"}
+    wish: dict[str, Any] = {**L4, "model": {"uri": "pvc://models/tiny", "adapters": [sql]}}
+    world = new(**wish)
+    world.model = replace(worlds.FACTS, adapters=(("lora/sql", 16, 10**7),))
+    world.settle()
+    assert args(world)["lora-modules"] == "sql=/models/tiny/lora/sql"
+    assert args(world)["max-lora-rank"] == "16"
+    env = {each["name"]: each["value"] for each in engine(world)["env"]}
+    assert WorkerConfig.from_json(env[ENV_CONFIG]).served_names == ["llama"]
+    frontend = frontend_input(worlds.KEY, world.spec, PLANNING)
+    assert frontend.served_names == ("llama", "sql")
+    # What was planned is read back as it was, and rolls nothing.
+    kept = stored.stored_in(world.status)
+    assert kept is not None
+    assert kept.configuration is not None
+    assert kept.configuration.adapters[0].folder == "lora/sql"
+    assert world.look().actions == ()
+
+    missing = new(**wish)
+    missing.settle()
+    assert missing.condition("Planned")["reason"] == "AdapterNotFound"
+    same = {"name": "llama", "uri": "pvc://models/tiny/lora/sql"}
+    clash: dict[str, Any] = {**L4, "model": {"uri": "pvc://models/tiny", "adapters": [same]}}
+    twice = new(**clash)
+    twice.look()
+    assert "NameUsedTwice" in {each["reason"] for each in twice.status["conditions"]}
+
+
+def test_adapters_are_served_without_a_plan_too() -> None:
+    sql = {"name": "sql", "uri": "pvc://models/tiny/lora/sql"}
+    world = new(worlds.PLATFORM, model={"uri": "pvc://models/tiny", "adapters": [sql]})
+    world.settle()
+    assert args(world)["lora-modules"] == "sql=/models/tiny/lora/sql"
 
 
 def test_hardware_that_nobody_described_runs_as_the_spec_says() -> None:

@@ -8,6 +8,7 @@ import pytest
 from stoker.model.inventory import Inventory, Stock
 from stoker.model.sizing import (
     GIB,
+    Adapter,
     Infeasible,
     Objective,
     Planned,
@@ -372,6 +373,42 @@ def test_a_technique_of_a_plugin_is_planned_where_the_image_brings_it() -> None:
     plain = planned(LLAMA_8B, "nvidia-l4", max_model_len=4096)
     assert answer.memory.weights < plain.memory.weights / 2
     assert answer.expected.itl_s.typical > plain.expected.itl_s.typical
+
+
+def _adapters(*names: str) -> tuple[Adapter, ...]:
+    return tuple(Adapter(name, f"lora/{name}", f"/models/llama/lora/{name}") for name in names)
+
+
+def test_adapters_are_served_when_they_are_named() -> None:
+    facts = replace(LLAMA_8B, adapters=(("lora/sql", 16, 4 * 10**7), ("lora/chat", 40, 10**8)))
+    without = planned(facts, "nvidia-l4")
+    state, _, why = technique(without, "adapters")
+    assert (state, without.memory.adapters) == ("off", 0)
+    assert "lora/sql (rank 16)" in why
+    assert "model.adapters" in why
+
+    both = planned(facts, "nvidia-l4", adapters=_adapters("sql", "chat"))
+    assert technique(both, "adapters")[:2] == ("on", "AsAsked")
+    assert both.args["lora-modules"].startswith("sql=/models/llama/lora/sql ")
+    # Two slots of rank 64 beside 32 layers: 11 times the hidden width (4096) and 3 times the MLP's
+    # (14336) of values at each rank, and two each for queries (4096), keys and values (2 * 1024).
+    values = 32 * (7 * 4096 + 2 * 4096 + 2 * 1024 + 3 * 14_336)
+    assert both.memory.adapters == 2 * 64 * values * 2
+    assert both.memory.kv_budget < without.memory.kv_budget
+    one = planned(facts, "nvidia-l4", adapters=_adapters("sql"))
+    assert one.args["max-lora-rank"] == "16"
+    assert one.memory.adapters == both.memory.adapters // 8
+
+
+def test_adapters_that_are_not_there_or_too_large_are_refused() -> None:
+    facts = replace(LLAMA_8B, adapters=(("lora/big", 1024, 10**9),))
+    unknown = refused(facts, "nvidia-l4", adapters=_adapters("sql")).verdict
+    assert unknown.reason == "AdapterNotFound"
+    assert "sql" in unknown.message
+    assert "found: lora/big" in unknown.message
+    big = refused(facts, "nvidia-l4", adapters=_adapters("big")).verdict
+    assert big.reason == "AdapterRankTooHigh"
+    assert "at most 512" in big.message
 
 
 def test_engines_that_are_not_offered() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from stoker.model.sizing import Configuration
+from stoker.model.sizing import Adapter, Configuration
 from stoker.planner.flags import args_of, env_of
 from stoker_worker.modelfacts import ModelFacts, Quantization
 from tests.support.families import FAMILIES
@@ -94,9 +94,14 @@ def test_a_draft_model_is_named() -> None:
 
 
 def test_adapters_get_room_for_the_largest_rank() -> None:
-    facts = replace(LLAMA_8B, adapters=(("sql", 16, 10**7), ("chat", 40, 10**7)))
-    found = args(L4, facts)
+    found_there = (("lora/sql", 16, 10**7), ("lora/chat", 40, 10**7), ("lora/x", 256, 10**7))
+    facts = replace(LLAMA_8B, adapters=found_there)
+    assert not {name for name in args(L4, facts) if "lora" in name}
+    named = tuple(Adapter(n, f"lora/{n}", f"/models/llama/lora/{n}") for n in ("sql", "chat"))
+    found = args(replace(L4, adapters=named), facts)
     assert (found["enable-lora"], found["max-loras"], found["max-lora-rank"]) == ("true", "2", "64")
+    modules = "sql=/models/llama/lora/sql chat=/models/llama/lora/chat"
+    assert found["lora-modules"] == modules
 
 
 def test_the_cache_of_a_processor() -> None:

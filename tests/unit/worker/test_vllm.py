@@ -46,6 +46,11 @@ def test_command_line_is_complete_and_stable() -> None:
     ]
 
 
+def test_a_flag_of_several_words_is_divided_at_its_blanks() -> None:
+    words = Vllm().arguments(config(args={"lora-modules": "a=/models/m/a b=/models/m/b"}))
+    assert words[-3:] == ["--lora-modules", "a=/models/m/a", "b=/models/m/b"]
+
+
 def test_a_drain_of_no_time_is_not_an_abort() -> None:
     assert "--shutdown-timeout=1" in Vllm().arguments(config(drain_s=0))
 

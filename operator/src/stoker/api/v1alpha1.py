@@ -71,6 +71,11 @@ _RANKS = (
 _SIZES = [f"self.parallelism.{size}" for size in ("tensor", "pipeline", "data")]
 _PRODUCT = " * ".join(f"(has({size}) ? {size} : 1)" for size in _SIZES)
 _ALL = " && ".join(f"has({size})" for size in _SIZES)
+_BELOW = (
+    "an adapter lies in a folder below the model's: write model.uri followed by /FOLDER, for "
+    "example pvc://models/llama/adapters/sql"
+)
+_OWN_NAME = "an adapter needs a name that the model does not have: choose another one"
 _NAME_HELP = (
     f"metadata.name must be a DNS-1035 label of at most {MAX_NAME_LENGTH} characters: lower-case "
     "letters, digits and '-', starting with a letter and ending with a letter or digit"
@@ -94,8 +99,42 @@ class RolloutStrategy(StrEnum):
     RECREATE = "recreate"
 
 
+class Adapter(Resource):
+    """A LoRA adapter, served beside the model under a name of its own."""
+
+    name: ModelName = Field(description="The model name that clients send to get this adapter.")
+    uri: Annotated[
+        str,
+        Field(pattern=_URI_PATTERN, max_length=512),
+        matching("^pvc://[^/]+(/[^./][^/]*)*/?$", _URI_HELP),
+    ] = Field(
+        description=(
+            "Where the adapter lives: a folder at most two levels below the model's that holds "
+            "adapter_config.json."
+        ),
+    )
+
+
 class Model(Resource):
     """Which model is served, and under which names."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "!has(self.adapters) || self.adapters.all(a, a.uri.startsWith("
+                "self.uri.endsWith('/') ? self.uri : self.uri + '/'))",
+                _BELOW,
+                field_path=".adapters",
+            ),
+            cel(
+                "!has(self.adapters) || self.adapters.all(a, "
+                "(!has(self.servedName) || a.name != self.servedName) && "
+                "(!has(self.aliases) || !(a.name in self.aliases)))",
+                _OWN_NAME,
+                field_path=".adapters",
+            ),
+        ),
+    )
 
     uri: Annotated[
         str,
@@ -117,6 +156,21 @@ class Model(Resource):
         max_length=8,
         json_schema_extra=SET,
     )
+    adapters: Annotated[list[Adapter], no_duplicates(lambda adapter: adapter.name)] = Field(
+        default_factory=list,
+        description="LoRA adapters that are served together with the model.",
+        max_length=8,
+        json_schema_extra=keyed_by("name"),
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        folder = self.uri.rstrip("/") + "/"
+        if not all(each.uri.startswith(folder) for each in self.adapters):
+            raise ValueError(_BELOW)
+        if {each.name for each in self.adapters} & {self.served_name, *self.aliases}:
+            raise ValueError(_OWN_NAME)
+        return self
 
 
 class EnvVar(Resource):

@@ -118,6 +118,9 @@ KV_DTYPE_NOT_SUPPORTED: Final = "KvDtypeNotSupported"
 NO_KV_CACHE: Final = "NoKvCache"
 NO_DRAFT_LAYERS: Final = "NoDraftLayers"
 NEEDS_DRAFT_MODEL: Final = "NeedsDraftModel"
+NAME_USED_TWICE: Final = "NameUsedTwice"
+ADAPTER_NOT_FOUND: Final = "AdapterNotFound"
+ADAPTER_RANK_TOO_HIGH: Final = "AdapterRankTooHigh"
 BATCH_TOO_SMALL: Final = "BatchTooSmall"
 
 # Planning: why a technique is on or off.

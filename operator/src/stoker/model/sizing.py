@@ -8,6 +8,7 @@ obeyed or refused, never changed.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from stoker.model.plan import Verdict
 
@@ -63,6 +64,14 @@ class Speculation:
     model: str | None = None  # folder of the draft, for draft and eagle
 
 
+class Adapter(NamedTuple):
+    """A LoRA adapter that is served under a name of its own."""
+
+    name: str  # as clients write it
+    folder: str  # below the model's, as the facts name it
+    path: str  # as the engine finds it
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What the user asked for, from the spec alone. None and empty mean: planned."""
@@ -95,6 +104,7 @@ class Request:
     loader: str | None = None
     max_quality_loss: float | None = None  # percent of a benchmark's score
     kv_space_gib: float | None = None  # of processor memory, on accelerator cpu
+    adapters: tuple[Adapter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +136,7 @@ class Configuration:
     cpu_offload_gib: float = 0.0
     loader: str = "auto"
     kv_space_gib: float | None = None  # VLLM_CPU_KVCACHE_SPACE; None: what is left of the memory
+    adapters: tuple[Adapter, ...] = ()
 
     @property
     def accelerators(self) -> int:

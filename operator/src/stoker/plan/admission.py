@@ -10,6 +10,7 @@ from typing import Final
 
 from stoker.api.v1alpha1 import InferenceServiceSpec
 from stoker.model import reasons
+from stoker.model.observed import Key
 from stoker.model.plan import Verdict
 from stoker.model.platform import EnginePlatform, Platform
 from stoker.planner.request import FLAGS, explicit
@@ -69,6 +70,18 @@ def refuse(spec: InferenceServiceSpec, platform: Platform) -> Verdict | None:
         _runtime_class(spec, platform),
     )
     return next((verdict for verdict in checks if verdict is not None), None)
+
+
+def refuse_names(key: Key, spec: InferenceServiceSpec) -> Verdict | None:
+    """An adapter under the name that the model has where the spec gives it none."""
+    main = spec.model.served_name or key.name
+    if main not in {adapter.name for adapter in spec.model.adapters}:
+        return None
+    return Verdict(
+        reasons.NAME_USED_TWICE,
+        f"model.adapters: {main} is the name of the model itself; choose another name for the "
+        "adapter, or set model.servedName.",
+    )
 
 
 def _accelerators(spec: InferenceServiceSpec, platform: Platform) -> Verdict | None:

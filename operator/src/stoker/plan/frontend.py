@@ -64,7 +64,7 @@ def frontend_input(key: Key, spec: InferenceServiceSpec, platform: Platform) -> 
         service=key.name,
         namespace=key.namespace,
         frontend=spec.frontend,
-        served_names=replica.served_names(key, spec),
+        served_names=replica.answered_names(key, spec),
         platform=platform,
         timeouts=timeouts.compute_timeouts(
             hold_s=quantity.parse_duration(spec.frontend.hold_timeout),

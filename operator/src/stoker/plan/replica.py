@@ -15,7 +15,8 @@ from stoker.model.observed import Key
 from stoker.model.platform import EnginePlatform, Platform
 from stoker.model.replica import Accelerators, Pairs, PodAdditions, Replica, Run
 from stoker.plan import groups
-from stoker.planner.request import FLAGS
+from stoker.planner.flags import lora_args
+from stoker.planner.request import FLAGS, adapters_of
 
 _PLAIN: Final = Run()
 # Flags that the summary tells of.
@@ -72,6 +73,12 @@ def served_names(key: Key, spec: InferenceServiceSpec) -> tuple[str, ...]:
     return tuple(dict.fromkeys((spec.model.served_name or key.name, *spec.model.aliases)))
 
 
+def answered_names(key: Key, spec: InferenceServiceSpec) -> tuple[str, ...]:
+    """The same and the adapters' own: all that a request may name."""
+    adapters = (each.name for each in spec.model.adapters)
+    return tuple(dict.fromkeys((*served_names(key, spec), *adapters)))
+
+
 def types_of(spec: InferenceServiceSpec, platform: Platform) -> tuple[str, ...]:
     """Accelerator types that the spec names, or the administrator's default."""
     return tuple(spec.accelerator.types) or (platform.default_accelerator,)
@@ -111,6 +118,7 @@ def _args(spec: InferenceServiceSpec, engine: EnginePlatform, run: Run) -> Pairs
             args["tensor-parallel-size"] = str(tensor_of(spec))
         if spec.context.max_model_len is not None:
             args["max-model-len"] = str(spec.context.max_model_len)
+        args.update(lora_args(adapters_of(spec)))
     return _pairs(args)
 
 

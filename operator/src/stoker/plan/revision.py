@@ -57,6 +57,7 @@ def factors(key: Key, spec: InferenceServiceSpec) -> dict[str, object]:
     return {
         "model": replica.model_location(spec),
         "servedNames": replica.served_names(key, spec),
+        "adapters": [[each.name, each.uri] for each in spec.model.adapters],
         "engine": spec.engine.name,
         "image": spec.engine.image,
         "args": spec.engine.args,

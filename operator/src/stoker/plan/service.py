@@ -75,7 +75,9 @@ def _refusal(service: ObservedService, platform: Platform) -> Verdict | None:
             reasons.INVALID_SPEC,
             f"The spec cannot be read: {service.spec_error or 'no reason given'}",
         )
-    return admission.refuse(service.spec, platform)
+    return admission.refuse_names(service.key, service.spec) or admission.refuse(
+        service.spec, platform
+    )
 
 
 def _revision(service: ObservedService, planned: Planning | None) -> str | None:

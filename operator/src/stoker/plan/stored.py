@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from stoker.model.sizing import GIB, Alternative, Configuration, Expected, Planned, Range
+from stoker.model.sizing import GIB, Adapter, Alternative, Configuration, Expected, Planned, Range
 
 # Counts changes of the planner that people may want to know of; no plan is replaced because of it.
 PLANNER_VERSION: Final = "1"
@@ -196,6 +196,8 @@ def _configuration(text: object) -> Configuration | None:
     try:
         given = json.loads(text)
         known = {field.name for field in dataclasses.fields(Configuration)}
-        return Configuration(**{name: value for name, value in given.items() if name in known})
+        values = {name: value for name, value in given.items() if name in known}
+        values["adapters"] = tuple(Adapter(*each) for each in values.get("adapters", ()))
+        return Configuration(**values)
     except (ValueError, TypeError, AttributeError):
         return None

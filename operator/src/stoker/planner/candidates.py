@@ -167,6 +167,7 @@ def _base(ask: Ask, gpu: Gpu) -> Configuration:
         cpu_offload_gib=request.cpu_offload_gib or 0.0,
         loader=execution.loader(ask),
         kv_space_gib=request.kv_space_gib if gpu.shared_memory else None,
+        adapters=request.adapters,
     )
 
 

@@ -6,19 +6,18 @@ and configuration, and against the source of the production version.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from stoker.catalog.engines import EngineFeatures
 from stoker.catalog.gpus import Gpu
-from stoker.model.sizing import GIB, Configuration
+from stoker.model.sizing import GIB, Adapter, Configuration
+from stoker.planner import lora
 from stoker.planner.ask import found_quantization
 from stoker.planner.techniques import speculation
 from stoker_worker.modelfacts import ModelFacts
 
 KV_SPACE: Final = "VLLM_CPU_KVCACHE_SPACE"
-# vLLM takes these ranks of adapters and no others.
-_LORA_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 def args_of(
@@ -34,7 +33,7 @@ def args_of(
         **_memory(configuration, gpu),
         **_execution(configuration, facts),
         **_speculation(configuration, gpu, features),
-        **_adapters(facts),
+        **_adapters(configuration, facts),
     }
     return dict(sorted(args.items()))
 
@@ -134,13 +133,19 @@ def _speculation(
     return {"speculative-config": json.dumps(config, separators=(",", ":"))}
 
 
-def _adapters(facts: ModelFacts) -> Mapping[str, str]:
-    if not facts.adapters:
+def _adapters(configuration: Configuration, facts: ModelFacts) -> Mapping[str, str]:
+    if not configuration.adapters:
         return {}
-    rank = max(rank for _, rank, _ in facts.adapters)
-    allowed = next((each for each in _LORA_RANKS if each >= rank), _LORA_RANKS[-1])
+    rank = str(lora.room_rank(facts, configuration))
+    return {**lora_args(configuration.adapters), "max-lora-rank": rank}
+
+
+def lora_args(adapters: Sequence[Adapter]) -> dict[str, str]:
+    """Flags that serve adapters, as far as they need no facts; the modules are several words."""
+    if not adapters:
+        return {}
     return {
         "enable-lora": "true",
-        "max-loras": str(len(facts.adapters)),
-        "max-lora-rank": str(allowed),
+        "lora-modules": " ".join(f"{each.name}={each.path}" for each in adapters),
+        "max-loras": str(len(adapters)),
     }

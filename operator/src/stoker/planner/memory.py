@@ -15,6 +15,7 @@ from typing import Final
 
 from stoker.catalog.gpus import Gpu
 from stoker.model.sizing import GIB, Configuration, Memory, Workload
+from stoker.planner import lora
 from stoker.planner.calibration import Calibration
 from stoker_worker import modelfacts
 from stoker_worker.modelfacts import Layers, ModelFacts
@@ -61,7 +62,7 @@ def memory_of(
     graphs = graphs_of(configuration, calibration)
     if gpu.shared_memory:
         non_torch, graphs = _HOST_BYTES, 0
-    adapters = sum(size for _, _, size in facts.adapters) // configuration.tensor
+    adapters = lora.room_bytes(facts, configuration, dtype_bytes(configuration.dtype))
     draft = draft_of(facts, configuration)
     reserve = int(usable * calibration.reserve)
     taken = weights + activations + non_torch + graphs + adapters + draft + reserve

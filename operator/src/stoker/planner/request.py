@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from stoker.api.optimization import Optimization
 from stoker.api.v1alpha1 import InferenceServiceSpec
-from stoker.model.sizing import Objective, Request, Speculation, Targets, Workload
+from stoker.model.location import location_of
+from stoker.model.sizing import Adapter, Objective, Request, Speculation, Targets, Workload
 from stoker.quantity import parse_duration
 from stoker_worker import contract
 
@@ -137,8 +138,20 @@ def explicit(spec: InferenceServiceSpec) -> dict[str, Any]:
         "gpu_memory_utilization": wanted.gpu_memory_utilization,
         "loader": _unless_auto(wanted.loader),
         "max_quality_loss": wanted.max_quality_loss,
+        "adapters": adapters_of(spec) or None,
     }
     return {name: value for name, value in wishes.items() if value is not None}
+
+
+def adapters_of(spec: InferenceServiceSpec) -> tuple[Adapter, ...]:
+    """Adapters that the spec names, in its order."""
+    _, model = location_of(spec.model.uri)
+    found = []
+    for each in spec.model.adapters:
+        _, folder = location_of(each.uri)
+        below = folder.removeprefix(model).lstrip("/")
+        found.append(Adapter(each.name, below, f"{contract.MODEL_DIR}/{folder}"))
+    return tuple(found)
 
 
 def digest_of(spec: InferenceServiceSpec) -> str:

@@ -1,7 +1,8 @@
 """vLLM: its command line, its endpoints, its metrics, and how to read its last words.
 
-Written against 0.32, whose command line knows three kinds of flags: `--flag=value`, switches with
-a negation (`--flag`, `--no-flag`), and a few bare ones that are simply left out to say no.
+Written against 0.32, whose command line knows four kinds of flags: `--flag=value`, switches with
+a negation (`--flag`, `--no-flag`), a few bare ones that are simply left out to say no, and a few of
+several words.
 
 A replica that spans pods is one engine on several nodes without Ray: every pod gets the same flags
 and its rank, the leader alone has an API server, the others are headless. It deals the ranks of
@@ -46,6 +47,8 @@ OWNED = frozenset(
 # process where there is one rank, cannot run two.
 EXECUTOR = "distributed-executor-backend"
 _SIZES = ("tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size")
+# Flags of several words; a value is divided at its blanks.
+MANY = frozenset({"lora-modules"})
 BARE_SWITCHES = frozenset({"aggregate-engine-logging", "data-parallel-multi-port-external-lb"})
 # Read every few seconds by us and many times a second by the endpoint picker.
 QUIET_ENDPOINTS = "/health,/metrics,/load,/v1/models"
@@ -230,6 +233,8 @@ def _launch(place: Place) -> List[str]:
 
 
 def _flag(name: str, value: str) -> List[str]:
+    if name in MANY:
+        return [f"--{name}", *value.split()]
     if value == "true":
         return [f"--{name}"]
     if value == "false":

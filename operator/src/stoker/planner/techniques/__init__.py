@@ -14,6 +14,7 @@ from stoker.model.plan import Verdict
 from stoker.model.sizing import Technique
 from stoker.planner.ask import Ask, Decided
 from stoker.planner.techniques import (
+    adapters,
     batching,
     cache,
     dtype,
@@ -40,6 +41,7 @@ REFUSALS: Final[tuple[Refuse, ...]] = (
     execution.refuse_attention,
     execution.refuse_offload,
     execution.refuse_loader,
+    adapters.refuse,
 )
 
 EXPLANATIONS: Final[tuple[Explain, ...]] = (
@@ -63,7 +65,7 @@ EXPLANATIONS: Final[tuple[Explain, ...]] = (
     parallelism.explain_pipeline,
     parallelism.explain_data,
     parallelism.explain_expert,
-    execution.explain_adapters,
+    adapters.explain,
 )
 
 

@@ -12,7 +12,6 @@ COMPILE: Final = "compile"
 ATTENTION: Final = "attentionBackend"
 OFFLOAD: Final = "cpuOffload"
 LOADER: Final = "loader"
-ADAPTERS: Final = "adapters"
 
 
 def compiles(ask: Ask) -> bool:
@@ -115,14 +114,3 @@ def explain_loader(ask: Ask, decided: Decided) -> Technique:
         return Technique(LOADER, "on", reasons.AS_ASKED, f"{used} as asked")
     why = "safetensors files are mapped into memory, and read ahead where the volume is a network's"
     return Technique(LOADER, "off", reasons.ENGINE_DECIDES, why)
-
-
-def explain_adapters(ask: Ask, decided: Decided) -> Technique:
-    """LoRA adapters beside the model, all of them loaded."""
-    adapters = ask.facts.adapters
-    if not adapters:
-        return Technique(ADAPTERS, "off", reasons.NOT_NEEDED, "there are none beside the model")
-    ranks = ", ".join(f"{name} (rank {rank})" for name, rank, _ in adapters[:4])
-    more = f" and {len(adapters) - 4} more" if len(adapters) > 4 else ""
-    why = f"{ranks}{more}: {decided.memory.adapters / 2**20:.0f} MiB per accelerator"
-    return Technique(ADAPTERS, "on", reasons.FOUND_IN_CHECKPOINT, why)

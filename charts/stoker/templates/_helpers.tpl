@@ -96,6 +96,22 @@ is needed. No Secret is ever read, no rule has a wildcard.
   verbs: [get, list, watch]
 {{- end -}}
 
+{{- /*
+What there is to run on, and where a model's volume lies. None of it belongs to a namespace, so none
+of it is granted where `watchNamespaces` confines the operator.
+*/ -}}
+{{- define "stoker.nodeRules" -}}
+- apiGroups: [""]
+  resources: [nodes]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [persistentvolumes]
+  verbs: [get]
+- apiGroups: [storage.k8s.io]
+  resources: [storageclasses]
+  verbs: [get]
+{{- end -}}
+
 {{- define "stoker.config" -}}
 images:
   worker: {{ include "stoker.workerImage" . | quote }}
@@ -115,6 +131,8 @@ drain:
   {{- toYaml .Values.drain | nindent 2 }}
 models:
   {{- toYaml .Values.models | nindent 2 }}
+nodes:
+  {{- toYaml .Values.nodes | nindent 2 }}
 leaderWorkerSet:
   {{- toYaml .Values.leaderWorkerSet | nindent 2 }}
 watchNamespaces: {{ toJson .Values.watchNamespaces }}

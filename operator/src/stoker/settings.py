@@ -173,6 +173,12 @@ class LeaderWorkerSetSettings(_Section):
     enabled: bool = Field(False, description="whether the cluster has the controller: true, false")
 
 
+class NodesSettings(_Section):
+    """What there is to run on."""
+
+    read: bool = Field(True, description="whether nodes and volumes are looked at: true, false")
+
+
 class LeaseSettings(_Section):
     """Who leads, and how fast a dead leader is replaced."""
 
@@ -204,6 +210,7 @@ class Settings(_Section):
     leader_worker_set: LeaderWorkerSetSettings = Field(
         LeaderWorkerSetSettings.model_validate({}), description="{enabled}"
     )
+    nodes: NodesSettings = Field(NodesSettings.model_validate({}), description="{read}")
     watch_namespaces: tuple[str, ...] = Field((), description="namespaces; empty: all of them")
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error"

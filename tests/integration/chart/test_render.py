@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ VARIANTS = {
         "--set", "priorityClassName=system-cluster-critical", "--set", "imagePullSecrets={pull}",
         "--set", "nodeSelector.pool=system", "--set", "podLabels.team=ml",
         "--set", "leaderWorkerSet.enabled=true", "--set", "models.allowPickle=true",
+        "--set", "nodes.read=false",
         "--set-json", 'tolerations=[{"key": "system", "operator": "Exists"}]',
     ),
 }  # fmt: skip
@@ -135,9 +137,29 @@ def test_rights_have_no_wildcard_and_never_reach_secrets(helm: Helm, name: str) 
     assert rules
     for rule in rules:
         words = {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
-        assert not words & {"*", "secrets", "bind", "escalate", "impersonate", "nodes"}
+        assert not words & {"*", "secrets", "bind", "escalate", "impersonate"}
         assert not words & {"pods/exec", "serviceaccounts/token", "namespaces"}
         assert "deletecollection" not in rule["verbs"] or rule["apiGroups"] == [GROUP]
+
+
+def test_nodes_and_volumes_are_read_and_nothing_more_unless_it_is_switched_off(helm: Helm) -> None:
+    def cluster_wide(*extra: str) -> dict[str, list[str]]:
+        places = {"nodes", "persistentvolumes", "storageclasses"}
+        rules = rules_of(helm.render(*extra))
+        return {name: r["verbs"] for r in rules for name in r["resources"] if name in places}
+
+    granted = {"nodes": ["list"], "persistentvolumes": ["get"], "storageclasses": ["get"]}
+    assert cluster_wide() == granted
+    assert cluster_wide("--set", "nodes.read=false") == {}
+    assert cluster_wide("--set", "watchNamespaces={team}") == {}
+
+
+def test_the_rules_to_bind_by_hand_are_the_charts(helm: Helm) -> None:
+    text = (CHART.parents[1] / "docs" / "install.md").read_text()
+    blocks = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", text, re.DOTALL))
+    documented = next(each for each in blocks if each["metadata"]["name"] == "stoker-nodes")
+    chart = rules_of(helm.render())
+    assert documented["rules"] == [r for r in chart if r in documented["rules"]]
 
 
 def test_namespaced_mode_has_no_cluster_role_for_the_operator(helm: Helm) -> None:
@@ -211,6 +233,7 @@ def test_the_schema_knows_every_value_and_nothing_else() -> None:
         ),
         ("accelerators.nvidia-l4.hardware.memoryGiB=0", "at '/accelerators/nvidia-l4/hardware/mem"),
         ("accelerators.nvidia-l4.share=2", "at '/accelerators/nvidia-l4/share': maximum: got 2"),
+        ("nodes.raed=true", "at '/nodes': additional properties 'raed' not allowed"),
         ("drain.drainSeconds=0", "at '/drain/drainSeconds': minimum: got 0, want 1"),
         ("defaultAccelerator=none", 'defaultAccelerator: "none" is not in accelerators; write one'),
     ],

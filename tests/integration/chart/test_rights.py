@@ -37,13 +37,21 @@ NEEDED = [
     ("", "persistentvolumeclaims", ("get",)),
     ("events.k8s.io", "events", ("create", "patch")),
 ]
+# The same for what belongs to no namespace; where the operator is confined to some, nothing.
+PLACES = [
+    ("", "nodes", ("list",)),
+    ("", "persistentvolumes", ("get",)),
+    ("storage.k8s.io", "storageclasses", ("get",)),
+]
 VERBS = (
     "get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "bind",
     "escalate", "impersonate", "*",
 )  # fmt: skip
 OTHERS = [
-    ("", "secrets"), ("", "nodes"), ("", "namespaces"), ("", "pods/exec"), ("", "pods/eviction"),
-    ("", "persistentvolumes"), ("", "serviceaccounts/token"), ("", "users"), ("*", "*"),
+    ("", "secrets"), ("", "namespaces"), ("", "pods/exec"), ("", "pods/eviction"),
+    ("", "nodes/proxy"), ("", "nodes/status"), ("", "persistentvolumes/status"),
+    ("storage.k8s.io", "volumeattachments"), ("", "serviceaccounts/token"), ("", "users"),
+    ("*", "*"),
     (RBAC, "clusterroles"), (RBAC, "clusterrolebindings"), ("apps", "daemonsets"),
     ("batch", "cronjobs"), ("batch", "jobs/status"),
     ("apiextensions.k8s.io", "customresourcedefinitions"), ("coordination.k8s.io", "leases"),
@@ -92,6 +100,10 @@ def test_the_operator_may_do_what_it_needs_and_no_more(plane: ControlPlane, inst
             if expected:
                 beyond = may(plane, ACCOUNT, group, resource, verb, namespace="other")
                 assert beyond == (installed == "everywhere")
+    for group, resource, verbs in PLACES:
+        for verb in VERBS:
+            expected = verb in verbs and installed == "everywhere"
+            assert may(plane, ACCOUNT, group, resource, verb) == expected, f"{verb} {resource}"
     # The Lease: its own, in its own namespace.
     lease = ("coordination.k8s.io", "leases")
     own = {"namespace": NAMESPACE, "name": "stoker-operator"}

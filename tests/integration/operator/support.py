@@ -55,23 +55,24 @@ def install(plane: ControlPlane) -> None:
     plane.namespace(OPERATOR_NAMESPACE)
 
 
-def least_rights(plane: ControlPlane) -> Path:
+def least_rights(plane: ControlPlane, *, nodes: bool = True) -> Path:
     """A user with the rights that the chart gives the operator, and no others."""
     helpers = (REPOSITORY / "charts/stoker/templates/_helpers.tpl").read_text()
-    text = helpers.split('define "stoker.rules" -}}')[1].split("{{- end -}}")[0]
-    # With every option of the chart: what is in a condition counts as granted.
-    rules = "\n".join(line for line in text.splitlines() if not line.startswith("{{"))
+    rules: list[dict[str, Any]] = []
+    for name in ("rules", "nodeRules") if nodes else ("rules",):
+        text = helpers.split(f'define "stoker.{name}" -}}}}')[1].split("{{- end -}}")[0]
+        # With every option of the chart: what is in a condition counts as granted.
+        lines = (line for line in text.splitlines() if not line.startswith("{{"))
+        rules += yaml.safe_load("\n".join(lines))
+    user = "operator" if nodes else "operator-without-nodes"
     lease = {
         "apiGroups": ["coordination.k8s.io"],
         "resources": ["leases"],
         "verbs": ["get", "create", "update"],
     }
-    metadata = {"name": "stoker-under-test"}
+    metadata = {"name": f"{user}-under-test"}
     api = {"apiVersion": "rbac.authorization.k8s.io/v1"}
-    plane.apply(
-        {**api, "kind": "ClusterRole", "metadata": metadata}
-        | {"rules": [*yaml.safe_load(rules), lease]}
-    )
+    plane.apply({**api, "kind": "ClusterRole", "metadata": metadata} | {"rules": [*rules, lease]})
     plane.apply(
         {
             **api,
@@ -82,16 +83,18 @@ def least_rights(plane: ControlPlane) -> Path:
                 "kind": "ClusterRole",
                 "name": metadata["name"],
             },
-            "subjects": [
-                {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "operator"}
-            ],
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
         }
     )
-    return plane.user("operator")
+    return plane.user(user)
 
 
-def make_claim(plane: ControlPlane, namespace: str, name: str = CLAIM) -> None:
+def make_claim(
+    plane: ControlPlane, namespace: str, name: str = CLAIM, *, zone: str | None = None
+) -> None:
     """A claim that the controller manager binds, as there is a volume just for it."""
+    where = [{"key": "topology.kubernetes.io/zone", "operator": "In", "values": [zone]}]
+    affinity = {"required": {"nodeSelectorTerms": [{"matchExpressions": where}]}}
     volume = f"{namespace}-{name}"
     shared = {
         "capacity": {"storage": "1Mi"},
@@ -103,7 +106,11 @@ def make_claim(plane: ControlPlane, namespace: str, name: str = CLAIM) -> None:
             "apiVersion": "v1",
             "kind": "PersistentVolume",
             "metadata": {"name": volume},
-            "spec": {**shared, "hostPath": {"path": "/nowhere"}},
+            "spec": {
+                **shared,
+                "hostPath": {"path": "/nowhere"},
+                **({"nodeAffinity": affinity} if zone else {}),
+            },
         }
     )
     plane.apply(

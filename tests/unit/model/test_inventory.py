@@ -5,10 +5,14 @@ from typing import Any
 import pytest
 
 from stoker.catalog.load import builtin_gpus
-from stoker.model.inventory import Inventory, Stock, hints, inventory_of
+from stoker.model import topology
+from stoker.model.inventory import Inventory, Stock, Supply, hints, inventory_of, node_of
 from stoker.model.platform import AcceleratorPlatform
+from stoker.model.topology import Topology
 
 PRODUCT = "nvidia.com/gpu.product"
+ZONE = "topology.kubernetes.io/zone"
+HOST = "kubernetes.io/hostname"
 ENTRIES = {
     entry.name: entry
     for entry in (
@@ -43,16 +47,30 @@ def node(
     }
 
 
+def zoned(zone: str, claim: str = "models") -> Topology:
+    required = {
+        "nodeSelectorTerms": [
+            {"matchExpressions": [{"key": ZONE, "operator": "In", "values": [zone]}]}
+        ]
+    }
+    found = topology.of_volume({"spec": {"nodeAffinity": {"required": required}}}, claim)
+    assert found is not None
+    return found
+
+
+def counted(bodies: list[dict[str, Any]], place: Topology | None = None) -> Inventory:
+    return inventory_of([node_of(body, ENTRIES) for body in bodies], ENTRIES, place)
+
+
 def test_counts_by_type() -> None:
-    inventory = inventory_of(
+    inventory = counted(
         [
             node("a", L4, gpu="4", cpu="16"),
             node("b", L4, gpu="8", cpu="32"),
             node("c", {PRODUCT: "NVIDIA-H100-80GB-HBM3"}, mig="7", gpu="6"),
             node("d", {"amd.com/gpu.product-name": "AMD_Instinct_MI300X_OAM"}, amd="8"),
             node("e", cpu="64"),
-        ],
-        ENTRIES,
+        ]
     )
     found = {
         name: (s.nodes, s.accelerators, s.most_on_node) for name, s in inventory.stocks.items()
@@ -64,7 +82,6 @@ def test_counts_by_type() -> None:
         "mig": (1, 7, 7),
         "amd-mi300x": (1, 8, 8),
     }
-    assert inventory.stock("nvidia-l4").free is None
     assert inventory.stock("nvidia-l4").memory_bytes == 23034 * 2**20
     assert inventory.stock("never-heard-of") == Stock()
 
@@ -85,26 +102,94 @@ def test_counts_by_type() -> None:
     ],
 )
 def test_nodes_that_serve_nothing_of_the_type(lost: dict[str, Any]) -> None:
-    stock = inventory_of([lost], ENTRIES).stock("nvidia-l4")
+    stock = counted([lost]).stock("nvidia-l4")
     assert (stock.nodes, stock.accelerators, stock.most_on_node) == (0, 0, 0)
 
 
-def test_what_pods_ask_for_is_not_free() -> None:
-    nodes = [node("a", L4, gpu="4"), node("b", L4, gpu="8")]
-    used = {"a": {"nvidia.com/gpu": 1}, "b": {"nvidia.com/gpu": 9, "amd.com/gpu": 3}}
-    stock = inventory_of(nodes, ENTRIES, used).stock("nvidia-l4")
-    assert (stock.free, stock.most_free_on_node) == (3, 3)
-
-
 def test_order_of_choices() -> None:
-    nodes = [node("a", L4, gpu="4"), node("b", gpu="1")]
-    inventory = inventory_of(nodes, ENTRIES, {"a": {"nvidia.com/gpu": 2}})
-    assert [inventory.rank("nvidia-l4", count) for count in (1, 2, 3, 4, 5)] == [0, 0, 1, 1, 2]
-    assert inventory.rank("amd-mi300x", 1) == 3
-    assert inventory.rank("cpu", 2) == 0
-    uncounted = inventory_of(nodes, ENTRIES)
-    assert uncounted.rank("nvidia-l4", 4) == 0
-    assert Inventory().rank("nvidia-l4", 1) == 3
+    inventory = counted([node("a", L4, gpu="4"), node("b", gpu="1")])
+    supply = inventory.supply(["nvidia-l4", "amd-mi300x", "cpu"])
+    assert [supply.rank("nvidia-l4", count) for count in (1, 4, 5)] == [0, 0, 1]
+    assert supply.rank("amd-mi300x", 1) == 2
+    assert supply.rank("cpu", 64) == 0
+    assert supply.rank("never-heard-of", 1) == 2
+    assert Inventory().supply(["nvidia-l4"]).rank("nvidia-l4", 1) == 2
+
+
+def test_what_orders_choices_stays_while_nodes_come_and_go() -> None:
+    few = [node("a", L4, gpu="4"), node("b", gpu="1")]
+    many = [*few, node("c", L4, gpu="4"), node("d", L4, gpu="2"), node("e", cpu="4")]
+    names = list(ENTRIES)
+    assert counted(few).supply(names) == counted(many).supply(names)
+    assert hash(counted(few).supply(names)) == hash(counted(many).supply(names))
+
+
+def test_a_status_keeps_what_ordered_the_choices() -> None:
+    supply = Supply((("nvidia-l4", 4), ("amd-mi300x", 0), ("mig", -1)))
+    assert Supply.from_json(supply.to_json()) == supply
+    for nonsense in (None, "", "{}", "[]", "3", '{"a": "b"}', '{"a": null}', "{", {"a": 1}):
+        assert Supply.from_json(nonsense) is None
+
+
+def test_a_heartbeat_and_what_nobody_needs_make_no_other_node() -> None:
+    first = node("a", {**L4, ZONE: "z1", "feature.node.kubernetes.io/cpu-model": "7"}, gpu="4")
+    later = node("a", {**L4, ZONE: "z1", "feature.node.kubernetes.io/cpu-model": "8"}, gpu="4")
+    later["metadata"]["resourceVersion"] = "77"
+    later["status"]["images"] = [{"names": ["registry/engine:1"], "sizeBytes": 1}]
+    later["status"]["conditions"].append({"type": "DiskPressure", "status": "False"})
+    later["status"]["conditions"][0]["lastHeartbeatTime"] = "2026-01-01T00:00:00Z"
+    kept = node_of(first, ENTRIES)
+    assert kept == node_of(later, ENTRIES)
+    assert kept.labels == {ZONE: "z1"}
+    asked = node_of(first, ENTRIES, {"feature.node.kubernetes.io/cpu-model"})
+    assert asked.labels["feature.node.kubernetes.io/cpu-model"] == "7"
+
+
+def test_nodes_that_the_volume_cannot_reach_come_last() -> None:
+    here = node("a", {ZONE: "z1"}, gpu="1")
+    there = node("b", {**L4, ZONE: "z2"}, gpu="8")
+    inventory = counted([here, there], zoned("z1"))
+    stock = inventory.stock("nvidia-l4")
+    assert (stock.nodes, stock.elsewhere, stock.most_on_node) == (0, 1, 0)
+    supply = inventory.supply(["nvidia-l4", "nvidia", "amd-mi300x", "cpu"])
+    assert dict(supply.most_on_node) == {
+        "nvidia-l4": -1,
+        "nvidia": 1,
+        "amd-mi300x": 0,
+        "cpu": 2**16,
+    }
+    ranks = [supply.rank(name, 1) for name in ("nvidia", "amd-mi300x", "nvidia-l4")]
+    assert ranks == [0, 2, 3]
+
+
+def test_a_volume_on_one_node_waits_for_that_node_and_for_no_new_one() -> None:
+    local = Topology(((topology.Requirement(HOST, "In", ("a",)),),), "models")
+    up = node("a", {**L4, HOST: "a"}, gpu="1")
+    down = node("a", {**L4, HOST: "a"}, gpu="1", ready="Unknown")
+    names = ["nvidia-l4", "amd-mi300x"]
+    assert counted([up], local).supply(names).most_on_node == (("nvidia-l4", 1), ("amd-mi300x", -1))
+    assert counted([down], local).supply(names).most_on_node == (
+        ("nvidia-l4", 0),
+        ("amd-mi300x", -1),
+    )
+
+
+def test_a_volume_out_of_reach_is_told_with_its_place() -> None:
+    there = [node("b", {**L4, ZONE: "z2"}, gpu="8")]
+    (hint,) = hints("nvidia-l4", counted(there, zoned("z1")), None, None)
+    assert hint.reason == "VolumeNotOnNodes"
+    assert "claim models can be reached from zone z1" in hint.message
+    assert "the nodes with nvidia-l4 are elsewhere" in hint.message
+    assert "accelerator.types" in hint.message
+    assert hints("nvidia-l4", counted(there, zoned("z2")), None, None) == []
+    # No node yet: one may come there.
+    assert hints("amd-mi300x", counted(there, zoned("z1")), None, None) == []
+    held = topology.anywhere("models").held_on(["c", "a"])
+    (hint,) = hints("nvidia-l4", counted(there, held), None, None)
+    assert "pods on node a/c have it" in hint.message
+    assert "ReadOnlyMany" in hint.message
+    (hint,) = hints("amd-mi300x", counted(there, held), None, None)
+    assert "no node there has amd-mi300x" in hint.message
 
 
 def test_an_old_driver_is_told() -> None:
@@ -123,24 +208,24 @@ def test_an_old_driver_is_told() -> None:
         node("c", {**L4, "nvidia.com/cuda.driver.major": "12"}, gpu="1"),
         node("d", {**L4, "nvidia.com/cuda.driver.major": "new"}, gpu="1"),
     ]
-    stock = inventory_of(nodes, ENTRIES).stock("nvidia-l4")
-    assert stock.drivers == {535: 1, 580: 1}
-    (hint,) = hints("nvidia-l4", stock, gpu, 580)
+    inventory = counted(nodes)
+    assert inventory.stock("nvidia-l4").drivers == {535, 580}
+    (hint,) = hints("nvidia-l4", inventory, gpu, 580)
     assert hint.reason == "DriverTooOld"
-    assert "1 of 4 nodes with nvidia-l4 have NVIDIA driver 535" in hint.message
-    assert hints("nvidia-l4", stock, gpu, 535) == ()
-    assert hints("nvidia-l4", stock, gpu, None) == ()
-    assert hints("nvidia-l4", Stock(), None, 580) == ()
+    assert "Nodes with nvidia-l4 have NVIDIA driver 535, and" in hint.message
+    assert hints("nvidia-l4", inventory, gpu, 535) == []
+    assert hints("nvidia-l4", inventory, gpu, None) == []
+    assert hints("nvidia-l4", Inventory(), None, 580) == []
 
 
 def test_devices_that_are_smaller_than_the_catalogue_says_are_told() -> None:
     gpu = builtin_gpus()["nvidia-a100-80gb"]
-    whole = Stock(nodes=1, memory_bytes=81920 * 2**20)
-    half = Stock(nodes=1, memory_bytes=40960 * 2**20)
-    assert hints("a100", whole, gpu, None) == ()
+    whole = Inventory({"a100": Stock(nodes=1, memory_bytes=81920 * 2**20)})
+    half = Inventory({"a100": Stock(nodes=1, memory_bytes=40960 * 2**20)})
+    assert hints("a100", whole, gpu, None) == []
     (hint,) = hints("a100", half, gpu, None)
     assert hint.reason == "LessMemoryThanCatalogue"
     assert "40.0 GiB" in hint.message
     assert "accelerators.a100.hardware.memoryGiB" in hint.message
     slice_of_it = builtin_gpus()["nvidia-a100-80gb-mig-1g-10gb"]
-    assert hints("slice", whole, slice_of_it, None) == ()
+    assert hints("slice", Inventory({"slice": whole.stock("a100")}), slice_of_it, None) == []

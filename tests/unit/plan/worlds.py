@@ -14,6 +14,7 @@ from typing import Any
 from stoker import autoscale, naming
 from stoker.api.v1alpha1 import InferenceServiceSpec
 from stoker.catalog.load import builtin_gpus
+from stoker.model.inventory import Inventory
 from stoker.model.load import Load
 from stoker.model.moment import Moment
 from stoker.model.observed import (
@@ -156,6 +157,7 @@ class World:
         self.annotations: dict[str, str] = {}
         self.shared_facts: str | None = None
         self.job_refused: str | None = None
+        self.inventory: Inventory | None = None  # nobody looks at nodes
         self.kv_tokens: int | None = None  # what every ready engine reports
         # What a facts pod leaves: facts, or what the worker found wrong with the model.
         self.model: ModelFacts | Termination = FACTS
@@ -186,6 +188,7 @@ class World:
             claim_uids={name: f"uid-{name}" for name, phase in self.claims.items() if phase},
             shared_facts=self.shared_facts,
             job_refused=self.job_refused,
+            inventory=self.inventory,
             kv_tokens={
                 name: self.kv_tokens
                 for name, each in self.pods.items()

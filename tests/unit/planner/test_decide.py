@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stoker.model.inventory import Inventory, Stock
+from stoker.model.inventory import Supply
 from stoker.model.sizing import (
     GIB,
     Adapter,
@@ -282,12 +282,20 @@ def test_the_concurrency_that_is_asked_for_fits() -> None:
 
 
 def test_the_cluster_only_orders() -> None:
-    stocks = {"nvidia-a100-80gb": Stock(nodes=2, accelerators=8, most_on_node=4)}
-    answer = plan(Request(), LLAMA_8B, GPUS, FEATURES, inventory=Inventory(stocks))
+    supply = Supply((("nvidia-a100-80gb", 4),))
+    answer = plan(Request(), LLAMA_8B, GPUS, FEATURES, inventory=supply)
     assert getattr(answer, "configuration").accelerator == "nvidia-a100-80gb"  # noqa: B009
     only = Request(accelerators=("nvidia-l4",))
-    answer = plan(only, LLAMA_8B, GPUS, FEATURES, inventory=Inventory(stocks))
+    answer = plan(only, LLAMA_8B, GPUS, FEATURES, inventory=supply)
     assert answer.verdict.reason == "Planned"
+
+
+def test_a_type_that_cannot_reach_the_volume_comes_after_one_without_a_node() -> None:
+    wanted = Request(accelerators=("nvidia-l4", "nvidia-a100-80gb"))
+    for most, chosen in ((0, "nvidia-l4"), (-1, "nvidia-a100-80gb"), (8, "nvidia-l4")):
+        supply = Supply((("nvidia-l4", most), ("nvidia-a100-80gb", 0)))
+        answer = plan(wanted, LLAMA_8B, GPUS, FEATURES, inventory=supply)
+        assert getattr(answer, "configuration").accelerator == chosen  # noqa: B009
 
 
 def test_the_order_of_preference_holds() -> None:

@@ -111,6 +111,11 @@ class InputsStatus(Resource):
     spec: str = Field(description="Digest of the fields that are planned with.")
     model: str = Field(description="Digest of the model.")
     planner: str | None = Field(default=None, description="Version of the planner, to look up.")
+    nodes: str | None = Field(
+        default=None,
+        description="The most accelerators of one node by type when the plan was made (0: no node, "
+        "-1: the model's volume cannot be reached), as Stoker reads it again.",
+    )
 
 
 class ResidualStatus(Resource):

@@ -8,7 +8,7 @@ from stoker.api import v1alpha1
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of object. All of ours are namespaced."""
+    """One kind of object. What Stoker writes is namespaced; nodes and volumes have no namespace."""
 
     name: str
     group: str  # empty for the core group
@@ -33,6 +33,9 @@ class Kind:
 SERVICE: Final = Kind(v1alpha1.KIND, v1alpha1.GROUP, v1alpha1.VERSION, v1alpha1.PLURAL)
 POD: Final = Kind("Pod", "", "v1", "pods")
 CLAIM: Final = Kind("PersistentVolumeClaim", "", "v1", "persistentvolumeclaims")
+NODE: Final = Kind("Node", "", "v1", "nodes")
+VOLUME: Final = Kind("PersistentVolume", "", "v1", "persistentvolumes")
+STORAGE_CLASS: Final = Kind("StorageClass", "storage.k8s.io", "v1", "storageclasses")
 LEASE: Final = Kind("Lease", "coordination.k8s.io", "v1", "leases")
 EVENT: Final = Kind("Event", "events.k8s.io", "v1", "events")
 POOL: Final = Kind("InferencePool", "inference.networking.k8s.io", "v1", "inferencepools")

@@ -1,9 +1,7 @@
 """One look at the cluster: from raw bodies to the frozen `Observed` that a pass decides on.
 
 Raw dictionaries end here. Whatever is read of a pod is read by this module alone. Everything comes
-from the store but the claims: claims carry no label of ours, a watch would bring every claim of the
-cluster into memory, and the right to list them; so each claim that a service names is read when a
-pass needs it, and a claim that is not there yet is asked for again every few seconds.
+from the store but claims and their volumes (`claims`) and nodes (`nodes`), which are not ours.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,11 +12,12 @@ from pydantic import ValidationError
 
 from stoker import naming
 from stoker.api.v1alpha1 import InferenceServiceSpec
-from stoker.clock import Clock
-from stoker.cluster.client import Client
-from stoker.cluster.kinds import CLAIM, POD
+from stoker.cluster.claims import Claim, Claims
+from stoker.cluster.kinds import POD
+from stoker.cluster.nodes import Nodes
 from stoker.cluster.store import Store
-from stoker.errors import NotFound
+from stoker.model import topology
+from stoker.model.inventory import Inventory
 from stoker.model.location import location_of, source_of
 from stoker.model.observed import (
     ContainerFailure,
@@ -32,24 +31,24 @@ from stoker.naming import Component
 
 Body = Mapping[str, Any]
 
-# A bound claim does not unbind; one that is missing or pending is asked for again.
-_CLAIM_BOUND_FOR_S: Final = 60.0
-CLAIM_RETRY_S: Final = 5.0
+# Pods that have a volume, or will in a moment.
+_PRESENT: Final = frozenset({"Pending", "Running"})
+_MOUNTING: Final = frozenset({Component.ENGINE, Component.FOLLOWER, Component.FACTS})
 _TERMINATION_LIMIT: Final = 4096
 _MESSAGE_LIMIT: Final = 1024
 
 
 class Observer:
-    """Builds an `Observed`; remembers parsed specs and the phases of bound claims."""
+    """Builds an `Observed`; remembers parsed specs."""
 
-    def __init__(self, client: Client, store: Store, clock: Clock, claims: Iterable[str]) -> None:
-        self._client = client
+    def __init__(
+        self, store: Store, claims: Claims, nodes: Nodes | None, engine_claims: Iterable[str]
+    ) -> None:
         self._store = store
-        self._clock = clock
-        self._engine_claims = tuple(claims)  # the administrator's, mounted beside the model's
+        self._claims = claims
+        self._nodes = nodes
+        self._engine_claims = tuple(engine_claims)  # mounted beside the model's
         self._specs: dict[Key, tuple[str, InferenceServiceSpec | None, str | None]] = {}
-        # Uid of a bound claim, and when it was last seen.
-        self._claims: dict[tuple[str, str], tuple[str, float]] = {}
 
     async def observe(self, key: Key) -> Observed | None:
         """Look once; None when there is no such service."""
@@ -58,17 +57,18 @@ class Observer:
             return None
         service = self._service(key, body)
         children = self._store.children(key)
-        claims = await self._phases(service)
-        uids = {name: uid for name, (_, uid) in claims.items() if uid is not None}
+        claims = await self._named_claims(service)
+        uids = {name: claim.uid for name, claim in claims.items() if claim.uid is not None}
         return Observed(
             service=service,
             objects=tuple(
                 observed_object(kind, child) for kind, child in children if kind != POD.name
             ),
             pods=self.pods(key),
-            claims={name: phase for name, (phase, _) in claims.items()},
+            claims={name: claim.phase for name, claim in claims.items()},
             claim_uids=uids,
             shared_facts=self._shared_facts(service, uids),
+            inventory=await self._inventory(service, claims),
         )
 
     def pods(self, key: Key) -> tuple[ObservedPod, ...]:
@@ -121,28 +121,52 @@ class Observer:
                     return text
         return None
 
-    async def _phases(self, service: ObservedService) -> dict[str, tuple[str | None, str | None]]:
-        """Phase and uid of every claim that the service names; None twice where there is none."""
+    async def _named_claims(self, service: ObservedService) -> dict[str, Claim]:
+        """Every claim that the service names, or that its engine's pods mount."""
         names = set(self._engine_claims)
         if service.spec is not None:
             names.add(location_of(service.spec.model.uri)[0])
-        return {name: await self._phase(service.key.namespace, name) for name in sorted(names)}
+        namespace = service.key.namespace
+        return {name: await self._claims.claim(namespace, name) for name in sorted(names)}
 
-    async def _phase(self, namespace: str, name: str) -> tuple[str | None, str | None]:
-        now = self._clock.monotonic()
-        uid, seen = self._claims.pop((namespace, name), ("", -_CLAIM_BOUND_FOR_S))
-        if now - seen < _CLAIM_BOUND_FOR_S:
-            self._claims[namespace, name] = (uid, seen)
-            return "Bound", uid
-        try:
-            body = await self._client.get(CLAIM.path(namespace, name))
-        except NotFound:
-            return None, None
-        uid = str(body["metadata"]["uid"])
-        phase = str((body.get("status") or {}).get("phase") or "Pending")
-        if phase == "Bound":
-            self._claims[namespace, name] = (uid, now)
-        return phase, uid
+    async def _inventory(
+        self, service: ObservedService, claims: Mapping[str, Claim]
+    ) -> Inventory | None:
+        """What nodes have, where the model's volume can be reached."""
+        if self._nodes is None or not self._nodes.listed or service.spec is None:
+            return None
+        name = location_of(service.spec.model.uri)[0]
+        place = await self._claims.place(name, claims[name])
+        if claims[name].one_node:
+            nodes = self._mounted_on(service.key.namespace, name)
+            if nodes:
+                place = (place or topology.anywhere(name)).held_on(nodes)
+        return await self._nodes.inventory(place)
+
+    def _mounted_on(self, namespace: str, claim: str) -> set[str]:
+        """Nodes where pods of any service mount this claim, as far as they are ours."""
+        return {
+            str(body["spec"]["nodeName"])
+            for key in self._store.services()
+            if key.namespace == namespace
+            for kind, body in self._store.children(key)
+            if kind == POD.name and mounts(body, claim)
+        }
+
+
+def mounts(pod: Body, claim: str) -> bool:
+    """Whether a pod of ours that is on a node has the volume of this claim."""
+    spec = pod.get("spec") or {}
+    labels = pod["metadata"].get("labels") or {}
+    return (
+        bool(spec.get("nodeName"))
+        and (pod.get("status") or {}).get("phase", "Pending") in _PRESENT
+        and labels.get(naming.LABEL_COMPONENT) in _MOUNTING
+        and any(
+            (volume.get("persistentVolumeClaim") or {}).get("claimName") == claim
+            for volume in spec.get("volumes") or ()
+        )
+    )
 
 
 def facts_in(status: Body, source: str) -> str | None:

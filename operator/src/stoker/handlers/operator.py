@@ -3,7 +3,8 @@
     server ──────────────────────────────────────────────────────── always
     kinds served? ── watches ── store complete? ── ready            every replica
                                      └── lead: renew | passes       the one that holds the Lease
-                                     └── audit, once a minute       every replica
+                                     ├── audit, once a minute       every replica
+                                     └── nodes, now and then        every replica
 
 A standby keeps its watches warm and its store complete, so taking over costs no list. Whatever ends
 one of these ends the process: a lost Lease, a dead watch, a bug in the loop. The kubelet starts it
@@ -23,10 +24,12 @@ from typing import Any, Final
 from stoker.clock import Clock, SystemClock
 from stoker.cluster.apply import Applier
 from stoker.cluster.audit import Audit
+from stoker.cluster.claims import Claims
 from stoker.cluster.client import Client, connect
 from stoker.cluster.events import EventPoster
 from stoker.cluster.kinds import watched
 from stoker.cluster.lease import Leadership
+from stoker.cluster.nodes import Nodes
 from stoker.cluster.observe import Observer
 from stoker.cluster.status import StatusWriter
 from stoker.cluster.store import Feed, Store
@@ -89,12 +92,14 @@ class Operator:
             kinds=kinds,
         )
         claims = {m.claim for engine in settings.engines.values() for m in engine.mounts}
-        observer = Observer(self._client, self._store, self._clock, claims)
+        platform = platform_of(settings, pod.namespace)
+        self._nodes = Nodes(self._client, platform.accelerators) if settings.nodes.read else None
+        observer = Observer(self._store, Claims(self._client, self._clock), self._nodes, claims)
         self._scraper = Scraper()
         self._samplers = Samplers(self._scraper, self._clock, observer.pods, self._queue.add)
         self._reconciler = ServiceReconciler(
             clock=self._clock,
-            platform=platform_of(settings, pod.namespace),
+            platform=platform,
             observer=observer,
             applier=Applier(self._client, self._store),
             status=StatusWriter(self._client, self._store),
@@ -151,17 +156,20 @@ class Operator:
             if await self._complete():
                 break
             await asyncio.sleep(_SYNC_RETRY_S)
+        if self._nodes is not None:
+            await self._nodes.refresh()
         self._synced = True
         _log.info("knows the cluster", extra={"reason": "Synced"})
         async with asyncio.TaskGroup() as group:
             group.create_task(self._audit_regularly(), name="audit")
+            if self._nodes is not None:
+                group.create_task(self._list_regularly(self._nodes), name="nodes")
             group.create_task(self._lead(), name="lead")
 
     async def _lead(self) -> None:
         await self._leadership.acquire()
         _log.info("leads as %s", self._leadership.identity, extra={"reason": "Leading"})
-        for key in self._store.services():
-            self._queue.add(key)
+        self._wake_all()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._leadership.keep(), name="lease")
             group.create_task(self._queue.run(self._reconciler.reconcile), name="passes")
@@ -176,6 +184,16 @@ class Operator:
                 continue
             if missed:
                 raise StokerError(f"the watches have not reported {', '.join(missed[:5])}")
+
+    async def _list_regularly(self, nodes: Nodes) -> None:
+        while True:
+            await asyncio.sleep(nodes.pause_s)
+            if await nodes.refresh():
+                self._wake_all()
+
+    def _wake_all(self) -> None:
+        for key in self._store.services():
+            self._queue.add(key)
 
     async def _wait_for_kinds(self) -> None:
         while True:

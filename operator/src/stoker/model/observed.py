@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stoker.api.v1alpha1 import InferenceServiceSpec
+from stoker.model.inventory import Inventory
 from stoker.naming import Component
 
 
@@ -96,6 +97,8 @@ class Observed:
     claim_uids: Mapping[str, str] = field(default_factory=dict)
     # Facts that other services of the namespace know of this service's model; their JSON.
     shared_facts: str | None = None
+    # What nodes have that can reach the model's volume; None where nodes are not read.
+    inventory: Inventory | None = None
     # Tokens that the KV cache of each ready engine pod holds, as the engine says, by pod.
     kv_tokens: Mapping[str, int] = field(default_factory=dict)
     # What the API server said when it refused to make the Job that reads facts.

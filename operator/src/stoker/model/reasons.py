@@ -96,6 +96,11 @@ KV_DTYPE_NOT_HONOURED: Final = "KvDtypeNotHonoured"
 BETTER_PLAN: Final = "BetterPlan"
 CONTRADICTION: Final = "Contradiction"
 
+# Planning: what is wrong with the nodes of the planned type.
+VOLUME_NOT_ON_NODES: Final = "VolumeNotOnNodes"
+DRIVER_TOO_OLD: Final = "DriverTooOld"
+LESS_MEMORY_THAN_CATALOGUE: Final = "LessMemoryThanCatalogue"
+
 # Planning: what became of a request.
 PLANNED: Final = "Planned"
 DOES_NOT_FIT: Final = "DoesNotFit"

@@ -13,6 +13,7 @@ from stoker.catalog.enginefile import version_of_image
 from stoker.catalog.engines import EngineFeatures
 from stoker.catalog.gpus import Gpu
 from stoker.catalog.load import builtin_engines
+from stoker.model.inventory import Supply
 from stoker.model.platform import Platform
 from stoker.model.replica import Run
 from stoker.model.sizing import Configuration, Expected, Infeasible, Planned, Request
@@ -37,6 +38,8 @@ class Question:
     platform: Platform
     memory_limit: int | None = None  # bytes that the engine's container may have
     plugins: tuple[str, ...] = ()  # packages of the image that is used
+    # What nodes have of the types that may be chosen; None: nobody looked.
+    supply: Supply | None = None
 
     @property
     def model(self) -> ModelFacts:
@@ -82,7 +85,13 @@ def question_of(spec: InferenceServiceSpec, platform: Platform, facts: str) -> Q
 @functools.lru_cache(maxsize=_KEPT)
 def answer(question: Question) -> Planned | Infeasible:
     """The planner's answer."""
-    return decide.plan(question.request, question.model, question.gpus, question.features)
+    model, gpus = question.model, question.gpus
+    supply = question.supply
+    found = decide.plan(question.request, model, gpus, question.features, inventory=supply)
+    if supply is not None and isinstance(found, Infeasible):
+        # The ways out are said in words that stay while nodes come and go.
+        return answer(replace(question, supply=None))
+    return found
 
 
 @functools.lru_cache(maxsize=_KEPT)

@@ -7,7 +7,8 @@ the new one is then in `Progressing`. Each condition carries the generation that
 
 Two kinds of condition are abnormal when true: `NameTaken`, and `Reconciling` and `Stalled`, which
 follow the convention of kstatus (Helm, Flux, kubectl apply-wait tools): they are there only while
-they are true. So are `KvDtypeNotHonoured` and `BetterPlanAvailable`, which is good news.
+they are true. So are `KvDtypeNotHonoured`, `NodesUnsuitable` and `BetterPlanAvailable`, which is
+good news.
 """
 
 from collections.abc import Callable
@@ -24,6 +25,7 @@ READY: Final = "Ready"
 PLANNED: Final = facts.PLANNED
 BETTER_PLAN_AVAILABLE: Final = "BetterPlanAvailable"
 KV_DTYPE_NOT_HONOURED: Final = "KvDtypeNotHonoured"
+NODES_UNSUITABLE: Final = "NodesUnsuitable"
 PROGRESSING: Final = "Progressing"
 SCHEDULABLE: Final = "Schedulable"
 SCALING_ACTIVE: Final = "ScalingActive"
@@ -56,6 +58,8 @@ def judge(situation: Situation) -> tuple[Condition, ...]:
     kept = _kv_dtype_not_honoured(situation)
     if kept is not None:
         conditions.append(_condition(KV_DTYPE_NOT_HONOURED, *kept))
+    if situation.unsuitable is not None:
+        conditions.append(_condition(NODES_UNSUITABLE, "True", situation.unsuitable))
     progressing = next(each for each in conditions if each.type == PROGRESSING)
     stalled = _refused(situation) or _name_taken(situation) or _cannot_be_planned(situation)
     if stalled is not None:

@@ -14,6 +14,9 @@ Kept is a plan (or the lack of one) whose wishes and whose model are still the s
 another price, other hardware in the catalogue restart nothing. What the planner would choose today
 is offered instead, where it is better by more than its estimates can err, and taken when the
 service's annotation `stoker.dev/accept-plan` names the offer, or says `true` to every one.
+
+What nodes have orders the choices of a plan that is made now, and is kept with it: offers are made
+by the same order, so that a node that comes or goes neither replaces a plan nor makes an offer.
 """
 
 from collections.abc import Mapping
@@ -23,6 +26,7 @@ from typing import Any, Final
 from stoker import naming
 from stoker.api.v1alpha1 import InferenceServiceSpec
 from stoker.model import reasons
+from stoker.model.inventory import Supply
 from stoker.model.observed import Observed
 from stoker.model.plan import Apply, Delete, Verdict
 from stoker.model.platform import Platform
@@ -127,8 +131,8 @@ class _Consideration:
             return self._without_facts(reading, kept)
         question = choice.question_of(self._spec, self._platform, reading.text)
         if kept is not None and reading.facts is not None and kept.model == reading.facts.digest:
-            return self._keep(kept, question, reading)
-        return self._plan(question, reading)
+            return self._keep(kept, replace(question, supply=kept.supply), reading)
+        return self._plan(replace(question, supply=self._supply(question)), reading)
 
     # What stays.
 
@@ -228,6 +232,8 @@ class _Consideration:
         digest = "" if reading.facts is None else reading.facts.digest
         summary = replicas.describe(replica)
         plan = planned_status(found, summary, self._wishes, digest)
+        if question.supply is not None:
+            plan["inputs"]["nodes"] = question.supply.to_json()
         if factor:
             plan["revision"] = factor
         if accepted is not None:
@@ -241,6 +247,11 @@ class _Consideration:
         return Planning("Unknown", verdict, self._revision(factor), self._bare, plan)
 
     # Parts.
+
+    def _supply(self, question: Question) -> Supply | None:
+        """What nodes have now of the types that may be chosen."""
+        inventory = self._observed.inventory
+        return None if inventory is None else inventory.supply(question.request.accelerators)
 
     def _reported(self, revision_name: str) -> int | None:
         """Tokens of KV cache that the replicas of a revision report; the least of them."""

@@ -20,6 +20,7 @@ from stoker.plan import (
     conditions,
     engines,
     frontend,
+    nodes,
     planning,
     rollout,
     situation,
@@ -52,9 +53,10 @@ def situate(observed: Observed, scale: ScaleDecision, platform: Platform) -> Sit
     service = observed.service
     spec = service.spec
     refusal = _refusal(service, platform)
-    planned = None
+    planned = unsuitable = None
     if spec is not None and refusal is None:
         planned = planning.consider(observed, spec, platform)
+        unsuitable = nodes.unsuitable(observed, spec, platform, planned.plan)
     wanted = _revision(service, planned)
     states = situation.revision_states(observed)
     return Situation(
@@ -66,6 +68,7 @@ def situate(observed: Observed, scale: ScaleDecision, platform: Platform) -> Sit
         states=states,
         step=_step(spec, scale, wanted, states),
         frontend_replicas=1 if spec is None else spec.frontend.replicas,
+        unsuitable=unsuitable,
     )
 
 

@@ -33,6 +33,7 @@ class Situation:
     states: tuple[RevisionState, ...]
     step: Step
     frontend_replicas: int
+    unsuitable: Verdict | None = None  # what the planned type's nodes say against the plan
 
     @property
     def replica(self) -> Replica | None:

@@ -17,13 +17,13 @@ from stoker.model.plan import Condition, Event
 from stoker.model.platform import Platform
 from stoker.naming import Component
 from stoker.plan import replica
-from stoker.plan.conditions import NAME_TAKEN, READY
+from stoker.plan.conditions import NAME_TAKEN, NODES_UNSUITABLE, READY
 from stoker.plan.situation import Situation
 from stoker.render import addresses
 
 LOAD_REFRESH_S: Final = 60.0
 _REVISIONS_LIMIT: Final = 10
-_ABNORMAL_WHEN_TRUE: Final = frozenset({NAME_TAKEN})
+_ABNORMAL_WHEN_TRUE: Final = frozenset({NAME_TAKEN, NODES_UNSUITABLE})
 # Conditions that say "not so" without anything being wrong.
 _EXPECTED: Final = frozenset(
     {

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from stoker.model.inventory import Supply
 from stoker.model.sizing import GIB, Adapter, Alternative, Configuration, Expected, Planned, Range
 
 # Counts changes of the planner that people may want to know of; no plan is replaced because of it.
@@ -31,6 +32,7 @@ class Stored:
     configuration: Configuration | None  # None: it runs without a plan
     revision: str  # what the plan adds to the revision's name; empty for nothing
     status: Mapping[str, Any]  # all of status.plan
+    supply: Supply | None = None  # what nodes had when it was made
 
 
 def stored_in(status: Mapping[str, Any]) -> Stored | None:
@@ -45,6 +47,7 @@ def stored_in(status: Mapping[str, Any]) -> Stored | None:
         configuration=_configuration(plan.get("configuration")),
         revision=str(plan.get("revision", "")),
         status=plan,
+        supply=Supply.from_json(inputs.get("nodes")),
     )
 
 

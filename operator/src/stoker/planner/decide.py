@@ -14,7 +14,7 @@ from typing import Final
 from stoker.catalog.engines import EngineFeatures
 from stoker.catalog.gpus import Gpu
 from stoker.model import reasons
-from stoker.model.inventory import Inventory
+from stoker.model.inventory import Supply
 from stoker.model.plan import Verdict
 from stoker.model.sizing import GIB, Infeasible, Planned, Request, Workload
 from stoker.planner import alternatives, checks, flags, objectives, remedies, techniques, words
@@ -34,13 +34,14 @@ def plan(
     gpus: Mapping[str, Gpu],
     features: EngineFeatures,
     *,
-    inventory: Inventory | None = None,
+    inventory: Supply | None = None,
     calibrate: Calibrate | None = None,
 ) -> Planned | Infeasible:
     """One replica of this model for this request, or why there is none and what would help.
 
-    Pure and deterministic. `gpus` is the catalogue; `inventory` only orders it; `calibrate` gives
-    the measurements to compute with (default: those that come with the planner).
+    Pure and deterministic. `gpus` is the catalogue; `inventory`, what the nodes have, only orders
+    it; `calibrate` gives the measurements to compute with (default: those that come with the
+    planner).
     """
     refused = checks.refuse(request, facts, gpus)
     problem = problem_of(request, facts, gpus, features, inventory=inventory, calibrate=calibrate)
@@ -59,7 +60,7 @@ def problem_of(
     gpus: Mapping[str, Gpu],
     features: EngineFeatures,
     *,
-    inventory: Inventory | None = None,
+    inventory: Supply | None = None,
     calibrate: Calibrate | None = None,
 ) -> Problem:
     """The same, as far as models and wishes allow: no longer prompts than the model takes."""

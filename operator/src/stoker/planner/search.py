@@ -11,7 +11,7 @@ from typing import Final
 
 from stoker.catalog.engines import EngineFeatures
 from stoker.catalog.gpus import Gpu
-from stoker.model.inventory import Inventory
+from stoker.model.inventory import Supply
 from stoker.model.plan import Verdict
 from stoker.model.sizing import Request
 from stoker.planner import objectives, techniques
@@ -36,7 +36,7 @@ class Problem:
     facts: ModelFacts
     gpus: Mapping[str, Gpu]
     features: EngineFeatures
-    inventory: Inventory | None = None
+    inventory: Supply | None = None
     calibrate: Calibrate | None = None
 
     @property

@@ -16,8 +16,9 @@ from typing import Any, Final
 from stoker.autoscale import decide_service
 from stoker.clock import Clock
 from stoker.cluster.apply import Applier
+from stoker.cluster.claims import CLAIM_RETRY_S
 from stoker.cluster.events import EventPoster
-from stoker.cluster.observe import CLAIM_RETRY_S, Observer
+from stoker.cluster.observe import Observer
 from stoker.cluster.status import StatusWriter
 from stoker.errors import (
     ClusterUnavailable,

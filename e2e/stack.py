@@ -25,6 +25,7 @@ OPERATOR_NAMESPACE = "stoker-system"
 ENGINE_CLAIM = "vllm-cpu"
 ENGINE_PATH = "/opt/vllm"
 MODEL_CLAIM = "models"
+POD_MEMORY_GIB = 8
 EXAMPLE = REPOSITORY / "docs" / "examples" / "tiny.yaml"
 Objects = list[dict[str, Any]]
 
@@ -73,6 +74,8 @@ class Stack:
                 }
             },
             "defaultAccelerator": "cpu",
+            # Of a machine that several engines share; plans keep within it.
+            "accelerators": {"cpu": {"hardware": {"memoryGiB": POD_MEMORY_GIB}}},
         }
 
     def install(self, **changes: Any) -> float:

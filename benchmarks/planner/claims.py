@@ -268,8 +268,7 @@ def _pruning() -> Claim:
         f"{_change(full, both)}",
         "reproduced",
         "INT4 alone is near it. Only structural pruning counts: zeros are stored like other "
-        "weights, "
-        "and vLLM since 0.24 refuses checkpoints that declare sparsity",
+        "weights, and vLLM since 0.24 refuses checkpoints whose sparsity_config names targets",
     )
 
 

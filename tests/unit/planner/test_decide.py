@@ -17,6 +17,7 @@ from stoker.model.sizing import (
     Targets,
     Workload,
 )
+from stoker.planner import words
 from stoker.planner.decide import plan
 from stoker_worker.modelfacts import FULL, Layers, Quantization
 from tests.support.families import FAMILIES
@@ -142,6 +143,16 @@ def test_a_processor_gets_the_cache_that_is_of_use() -> None:
     assert "gpu-memory-utilization" not in answer.args
     asked = planned(LLAMA_8B, "cpu", max_model_len=4096, kv_space_gib=3)
     assert asked.env == {"VLLM_CPU_KVCACHE_SPACE": "3"}
+
+
+def test_a_processor_is_told_a_size_and_no_share() -> None:
+    answer = planned(LLAMA_8B, "cpu", max_model_len=8192)
+    state, _, why = technique(answer, "gpuMemoryUtilization")
+    assert state == "off"
+    assert f"{answer.configuration.kv_space_gib:g} GiB" in why
+    assert "0.9 of 64.0 GiB" in why
+    assert "gpu-memory-utilization" not in answer.args
+    assert technique(planned(LLAMA_8B, "nvidia-l4"), "gpuMemoryUtilization")[0] == "on"
 
 
 def test_processors_serve_when_asked_for_or_alone() -> None:
@@ -417,6 +428,20 @@ def test_adapters_that_are_not_there_or_too_large_are_refused() -> None:
     big = refused(facts, "nvidia-l4", adapters=_adapters("big")).verdict
     assert big.reason == "AdapterRankTooHigh"
     assert "at most 512" in big.message
+
+
+def test_what_prompts_gain_that_begin_alike_is_told_and_not_counted() -> None:
+    workload = Workload(input_tokens=4096)
+    plain = planned(LLAMA_8B, "nvidia-h100-80gb", workload=workload)
+    without = planned(LLAMA_8B, "nvidia-h100-80gb", workload=workload, prefix_caching=False)
+    assert plain.expected == without.expected
+    why = technique(plain, "prefixCaching")[2]
+    assert words.seconds(plain.expected.ttft_s.typical) in why
+    offload = planned(LLAMA_8B, "nvidia-h100-80gb", workload=workload, kv_offload_gib=64)
+    state, _, why = technique(offload, "kvCacheOffload")
+    assert state == "on"
+    # 131,072 bytes per token, of 4,352 tokens.
+    assert f"keep {64 * GIB // (131_072 * 4352)} requests more" in why
 
 
 def test_engines_that_are_not_offered() -> None:

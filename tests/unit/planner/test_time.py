@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from stoker.catalog.gpus import Gpu
 from stoker.catalog.load import builtin_gpus
-from stoker.model.sizing import Configuration, Expected, Range, Workload
+from stoker.model.sizing import Configuration, Expected, Range, Request, Workload
+from stoker.planner.ask import Ask
 from stoker.planner.calibration import Calibration, Residual, calibration_of, corrected
+from stoker.planner.estimate import HOST_LINK, estimator_of
 from stoker.planner.time import (
     Pace,
     decode_step_s,
@@ -22,6 +24,7 @@ from stoker.planner.time import (
 )
 from stoker_worker.modelfacts import ModelFacts
 from tests.support.families import FAMILIES
+from tests.unit.planner.problems import FEATURES
 
 LLAMA = FAMILIES["llama-3.1-8b"].facts
 SEVENTY = FAMILIES["llama-3.1-70b"].facts
@@ -278,3 +281,23 @@ def test_every_estimate_is_a_finite_ordered_range(
         found.cost_per_million_tokens,
     ):
         assert ordered(each)
+
+
+def test_what_is_found_is_not_computed_again() -> None:
+    request = Request(kv_offload_gib=32, workload=Workload(input_tokens=4096))
+    estimator = estimator_of(Ask(request, LLAMA, FEATURES), H100, request.workload, "")
+    used = Configuration(H100.name, kv_offload_gib=32.0)
+    found = estimator.reuse(used)
+    assert found.fetched_s is not None
+    assert found.found_s < found.half_s < found.fetched_s < found.whole_s
+    # The second half attends to the first one, so it is the dearer one.
+    assert found.half_s > found.whole_s / 2
+    # 2,048 tokens of 131,072 bytes over PCIe.
+    assert found.fetched_s - found.half_s == pytest.approx(2048 * 131_072 / HOST_LINK)
+    two = estimator.reuse(replace(used, tensor=2))
+    assert two.fetched_s is not None
+    assert two.fetched_s - two.half_s == pytest.approx(2048 * 131_072 / HOST_LINK / 2)
+    assert two.kept == found.kept
+    # A prompt of one token has nothing to find.
+    short = estimator_of(Ask(request, LLAMA, FEATURES), H100, Workload(input_tokens=1), "")
+    assert short.reuse(used).found_s == short.reuse(used).whole_s

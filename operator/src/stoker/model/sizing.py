@@ -182,6 +182,21 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
+class Reuse:
+    """What a prompt of the workload gains where its beginning was computed before; seconds.
+
+    First tokens on an idle engine. How many prompts begin alike, nobody but the user knows, so the
+    expected times count none.
+    """
+
+    whole_s: float  # nothing is found
+    half_s: float  # half of it is found in the accelerator's cache
+    found_s: float  # all of it, but for what the engine computes anew anyway
+    fetched_s: float | None = None  # half of it is fetched from processor memory; None: not kept
+    kept: int = 0  # requests of the workload that processor memory keeps
+
+
+@dataclass(frozen=True, slots=True)
 class Technique:
     """One technique and what became of it."""
 

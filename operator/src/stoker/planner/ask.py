@@ -10,7 +10,7 @@ from typing import Final
 
 from stoker.catalog.engines import EngineFeatures
 from stoker.catalog.gpus import Gpu
-from stoker.model.sizing import Configuration, Expected, Memory, Objective, Request
+from stoker.model.sizing import Configuration, Expected, Memory, Objective, Request, Reuse
 from stoker_worker import modelfacts
 from stoker_worker.modelfacts import ModelFacts
 
@@ -72,6 +72,7 @@ class Decided:
     memory: Memory
     expected: Expected
     concurrency: int
+    reuse: Reuse
     lossless_fits: bool  # whether the same accelerators hold it without any loss of quality
 
 

@@ -21,7 +21,7 @@ from stoker.planner import alternatives, checks, flags, objectives, remedies, te
 from stoker.planner.ask import Decided
 from stoker.planner.candidates import Candidate
 from stoker.planner.estimate import Calibrate
-from stoker.planner.search import Outcome, Problem, search
+from stoker.planner.search import Outcome, Problem, estimator, search
 from stoker_worker.modelfacts import Layers, ModelFacts
 
 # Where neither the model nor the user says how long a request may be.
@@ -77,6 +77,7 @@ def _planned(problem: Problem, outcome: Outcome) -> Planned:
         memory=best.memory,
         expected=best.expected,
         concurrency=best.concurrency,
+        reuse=estimator(problem, best.gpu).reuse(best.configuration),
         lossless_fits=outcome.depth is not None and not outcome.depth.lossy,
     )
     configuration = best.configuration

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from stoker.catalog.gpus import Gpu
-from stoker.model.sizing import GIB, Configuration, Expected, Memory, Range, Workload
+from stoker.model.sizing import GIB, Configuration, Expected, Memory, Range, Reuse, Workload
 from stoker.planner.ask import Ask
 from stoker.planner.calibration import Calibration, calibration_of
 from stoker.planner.memory import concurrency_of, longest_context, memory_of, request_bytes
@@ -77,6 +77,29 @@ class Estimator:
     def pace(self, configuration: Configuration) -> Pace:
         """Coefficients of a step."""
         return pace_of(self.facts, self.gpu, configuration, self.calibration)
+
+    def reuse(self, configuration: Configuration) -> Reuse:
+        """What prompts gain that begin like others.
+
+        Blocks that are found are not computed, and the rest attends to them; the last token is
+        computed in any case (vLLM's `KVCacheManager.get_computed_blocks`). What was moved to
+        processor memory is copied back first, each rank its own part over its own link, and the
+        size of that memory is that of all ranks together (`CacheConfig.kv_offloading_size`).
+        """
+        tokens, block = self.workload.input_tokens, configuration.block_size
+        pace, residual = self.pace(configuration), self.calibration.residual.ttft
+        half, most = (part // block * block for part in (tokens // 2, tokens - 1))
+        whole, halved, found = (
+            pace.first_token_s(tokens, there) * residual for there in (0, half, most)
+        )
+        size = configuration.kv_offload_gib * GIB
+        if not size:
+            return Reuse(whole, halved, found)
+        ranks = configuration.tensor * configuration.pipeline
+        length = tokens + self.workload.output_tokens
+        each = max(1, self.request_bytes(configuration, length) * ranks)
+        fetch = self.request_bytes(configuration, half) / HOST_LINK if half else 0.0
+        return Reuse(whole, halved, found, halved + fetch, int(size // each))
 
     def price(self, configuration: Configuration) -> float | None:
         """US dollars per hour of one replica; None where the catalogue knows none."""

@@ -66,15 +66,15 @@ def search(problem: Problem) -> Outcome:
         if refused is not None:
             refusals[gpu.name] = refused
         else:
-            estimators.append(_estimator(problem, ask, gpu))
+            estimators.append(estimator(problem, gpu))
     slow: list[Candidate] = []
     rejects: list[Reject] = []
     for depth in _PASSES:
         if depth.stages and problem.request.pipeline is not None:
             continue
         fitting: list[Candidate] = []
-        for estimator in estimators:
-            for found in enumerate_candidates(ask, estimator, depth):
+        for each in estimators:
+            for found in enumerate_candidates(ask, each, depth):
                 if isinstance(found, Reject):
                     rejects.append(found)
                 elif objectives.missed(problem.request.targets, found):
@@ -97,8 +97,9 @@ def _types(problem: Problem) -> list[Gpu]:
     return [gpu for gpu in types if not gpu.shared_memory] or types
 
 
-def _estimator(problem: Problem, ask: Ask, gpu: Gpu) -> Estimator:
-    request = problem.request
+def estimator(problem: Problem, gpu: Gpu) -> Estimator:
+    """The models of memory and time for one type."""
+    ask, request = problem.ask, problem.request
     return estimator_of(ask, gpu, request.workload, request.engine_version, problem.calibrate)
 
 

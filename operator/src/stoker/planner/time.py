@@ -119,6 +119,10 @@ class Pace:
             left, done = left - now, done + now
         return total
 
+    def first_token_s(self, tokens: float, found: float) -> float:
+        """A prompt's first token where the keys of its first `found` tokens are in the cache."""
+        return self.prefill_s(max(1.0, tokens - found), found)
+
     def decode_s(self, batch: float, context: float) -> float:
         """Time between two tokens of a sequence, among `batch` sequences of mean `context`.
 

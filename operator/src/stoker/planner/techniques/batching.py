@@ -140,6 +140,16 @@ def explain_blocks(ask: Ask, decided: Decided) -> Technique:
 def explain_utilization(ask: Ask, decided: Decided) -> Technique:
     """Share of the memory, and what stays free."""
     used = decided.configuration.gpu_memory_utilization
+    space = decided.configuration.kv_space_gib
+    if decided.gpu.shared_memory and space is not None:
+        # vLLM's CPU worker looks at the share only where the cache has no size.
+        why = (
+            f"not passed: on {decided.gpu.name} the engine is told the size of the KV cache, "
+            f"{space:g} GiB; the plan keeps within {used:g} of {words.gib(decided.memory.total)}"
+        )
+        asked = ask.request.gpu_memory_utilization is not None
+        reason = reasons.AS_ASKED if asked else reasons.HARDWARE_DECIDES
+        return Technique(UTILIZATION, "off", reason, why)
     free = words.gib(decided.memory.total - decided.memory.usable)
     why = f"{used:g} of {words.gib(decided.memory.total)}; {free} stay free"
     if ask.request.gpu_memory_utilization is not None:

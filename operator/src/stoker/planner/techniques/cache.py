@@ -106,8 +106,7 @@ def explain_offload(ask: Ask, decided: Decided) -> Technique:
     """Only when asked for: the planner does not know how much memory the machine can spare."""
     size = decided.configuration.kv_offload_gib
     if size:
-        why = f"{size:g} GiB of processor memory keep what the accelerator has no room for"
-        return Technique(OFFLOAD, "on", reasons.AS_ASKED, why)
+        return Technique(OFFLOAD, "on", reasons.AS_ASKED, _offloaded(decided, size))
     support = ask.features.technique("kvOffload", decided.gpu)
     if not support.usable:
         return Technique(OFFLOAD, "off", support.reason, support.why)
@@ -135,17 +134,34 @@ def refuse_prefix(ask: Ask, gpu: Gpu) -> Verdict | None:
 
 
 def explain_prefix(ask: Ask, decided: Decided) -> Technique:
-    """The engine's default for models that generate."""
-    used = decided.configuration.prefix_caching
+    """The engine's default for models that generate; the range is from no hit to a whole prompt."""
+    used, reuse = decided.configuration.prefix_caching, decided.reuse
     state = "on" if used else "off"
-    room = f"up to {decided.memory.kv_tokens:,} tokens of prompts are computed once"
+    room = (
+        f"room for {decided.memory.kv_tokens:,} tokens; "
+        f"first token {words.seconds(reuse.whole_s)}, "
+        f"{words.seconds(reuse.half_s)} with half of a prompt found, "
+        f"{words.seconds(reuse.found_s)} with all"
+    )
     if ask.request.prefix_caching is not None:
         return Technique(PREFIX, state, reasons.AS_ASKED, room if used else "off as asked")
     if not used:
         return Technique(PREFIX, state, reasons.NO_KV_CACHE, "nothing is kept between requests")
     if ask.request.objective is Objective.MULTI_TENANT:
-        room += "; tenants with the same prompt share it"
+        room += "; tenants share equal prompts"
     return Technique(PREFIX, state, reasons.ENGINE_DECIDES, f"{room}; a miss costs nothing")
+
+
+def _offloaded(decided: Decided, size: float) -> str:
+    """Copying back against computing anew, of half a prompt; and how many requests are kept."""
+    reuse = decided.reuse
+    kept = f"{size:g} GiB of processor memory keep {words.count(reuse.kept, 'request')} more"
+    if reuse.fetched_s is None:
+        return kept
+    return (
+        f"{kept}; first token {words.seconds(reuse.fetched_s)} with half of a prompt copied back, "
+        f"{words.seconds(reuse.whole_s)} computed anew"
+    )
 
 
 def _dtype_off(ask: Ask, decided: Decided, size: str) -> Technique:

@@ -62,6 +62,7 @@ class Readers:
         self._plane = plane
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
+        self.folders = dict(_FOLDERS)  # what is in them; a test may overwrite one
         self.seen: list[str] = []  # namespace/service of every pod that was ended
 
     def __enter__(self) -> Self:
@@ -86,7 +87,7 @@ class Readers:
         metadata = pod["metadata"]
         (container,) = pod["spec"]["containers"]
         folder = container["command"][-1].removeprefix(MODEL_DIR).strip("/")
-        left = _FOLDERS.get(folder, TINY)
+        left = self.folders.get(folder, TINY)
         good = isinstance(left, ModelFacts)
         if isinstance(left, Termination):
             message = left.to_json()

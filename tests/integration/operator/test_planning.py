@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.integration.operator.readers import TINY
 from tests.integration.operator.support import (
     OperatorProcess,
     condition,
@@ -165,6 +168,63 @@ def test_a_restart_keeps_the_plan(
         assert after["configuration"] == before["configuration"]
         assert after["revision"] == before["revision"]
     assert readers.seen.count(f"{namespace}/tiny") == 1
+
+
+def test_a_model_that_was_overwritten_is_read_again_when_its_owner_says_so(
+    plane: ControlPlane, readers: Readers, namespace: str
+) -> None:
+    def reread(word: str) -> None:
+        plane.kubectl(
+            *("annotate", "infer", "tiny", "-n", namespace, "--overwrite"),
+            f"stoker.dev/reread-model={word}",
+        )
+        wait_for(
+            f"{word} is read",
+            lambda: status(plane, namespace)["model"].get("reread") == word,
+        )
+
+    given = {**L4, "model": {"uri": "pvc://models/overwritten"}}
+    plane.apply(service("tiny", namespace, **given))
+    plane.apply(service("second", namespace, **given))
+    for name in ("tiny", "second"):
+        wait_for(
+            f"a plan of {name}",
+            partial(lambda each: status(plane, namespace, each).get("plan"), name),
+        )
+    before = {name: status(plane, namespace, name) for name in ("tiny", "second")}
+    (old,), (second,) = engines(plane, namespace), engines(plane, namespace, "second")
+
+    reread("equal")
+    assert status(plane, namespace)["plan"] == before["tiny"]["plan"]
+    assert [each["metadata"]["name"] for each in engines(plane, namespace)] == [
+        old["metadata"]["name"]
+    ]
+
+    readers.folders["overwritten"] = replace(TINY, digest="sha256:overwritten")
+    wait_for("nothing moves", lambda: _quiet(plane, namespace))
+    assert status(plane, namespace)["model"]["digest"] == TINY.digest  # nobody said so
+    reread("changed")
+    found = status(plane, namespace)
+    assert found["model"]["digest"] == found["plan"]["inputs"]["model"] == "sha256:overwritten"
+    assert found["revision"] != before["tiny"]["revision"]
+    wait_for(
+        "it rolls out",
+        lambda: [
+            each
+            for each in engines(plane, namespace)
+            if each["metadata"]["labels"]["stoker.dev/revision"] == found["revision"]
+        ],
+    )
+
+    # The other service goes on as it was, and a third believes neither.
+    wait_for("nothing moves", lambda: _quiet(plane, namespace))
+    (kept,) = engines(plane, namespace, "second")
+    assert kept["metadata"]["generation"] == second["metadata"]["generation"]
+    assert status(plane, namespace, "second")["plan"] == before["second"]["plan"]
+    plane.apply(service("third", namespace, **given))
+    wait_for("a third plan", lambda: status(plane, namespace, "third").get("plan"))
+    assert readers.seen.count(f"{namespace}/third") == 1
+    assert status(plane, namespace, "third")["model"]["digest"] == "sha256:overwritten"
 
 
 def _quiet(plane: ControlPlane, namespace: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stoker import naming
-from stoker.cluster.observe import facts_in, observed_pod, parse_spec
+from stoker.cluster.observe import agreed_facts, facts_in, observed_pod, parse_spec
 from stoker.cluster.status import with_times
 from stoker.model.moment import Moment
 from stoker.naming import Component
@@ -106,6 +106,17 @@ def test_facts_of_the_same_folder_of_the_same_claim(
     status: dict[str, Any], found: str | None
 ) -> None:
     assert facts_in(status, "u/tiny") == found
+
+
+def test_facts_are_shared_only_where_those_who_have_them_agree() -> None:
+    def status(digest: str, source: str = "u/tiny") -> dict[str, Any]:
+        return {"model": {"source": source, "digest": digest, "facts": f"facts of {digest}"}}
+
+    one, other = status("a"), status("b")
+    assert agreed_facts([one, {}, one], "u/tiny") == "facts of a"
+    assert agreed_facts([one, status("b", "u/large")], "u/tiny") == "facts of a"
+    assert agreed_facts([one, other], "u/tiny") is None
+    assert agreed_facts([], "u/tiny") is None
 
 
 def test_a_spec_that_cannot_be_read_says_where_and_why() -> None:

@@ -30,7 +30,7 @@ def names(service: str) -> dict[str, object]:
         "followerLabels": naming.labels(service, Component.FOLLOWER, "0123abcd"),
         "frontendLabels": naming.labels(service, Component.FRONTEND),
         "factsLabels": naming.labels(service, Component.FACTS),
-        "userAnnotations": [naming.ANNOTATION_ACCEPT],
+        "userAnnotations": [naming.ANNOTATION_ACCEPT, naming.ANNOTATION_REREAD],
         "annotations": list(naming.ANNOTATIONS),
         "managers": [naming.FIELD_MANAGER, naming.STATUS_FIELD_MANAGER],
     }

@@ -301,6 +301,120 @@ def test_new_knowledge_is_offered_and_restarts_nothing() -> None:
     assert not [c for c in world.status["conditions"] if c["type"] == "BetterPlanAvailable"]
 
 
+def reread(world: World, word: str) -> None:
+    """What whoever has overwritten the model's files writes."""
+    world.annotations["stoker.dev/reread-model"] = word
+    world.settle()
+
+
+def test_a_model_that_is_read_again_and_is_the_same_changes_nothing() -> None:
+    world = settled()
+    before, (old,) = world.status["plan"], world.replicas()
+    world.annotations["stoker.dev/reread-model"] = "monday"
+    plan = world.look()
+    (job,) = [a.manifest for a in plan.actions if isinstance(a, Apply)]
+    assert job["kind"] == "Job"
+    assert job["metadata"]["annotations"]["stoker.dev/reread-model"] == "monday"
+    assert plan.status["plan"] == before  # offers, reports and all
+    assert world.condition("Planned")["status"] == "True"
+    world.settle()
+    assert world.replicas() == {old: 1}
+    assert world.status["plan"] == before
+    assert world.status["model"]["reread"] == "monday"
+    assert world.jobs() == []
+    # The same word asks for nothing, and neither does none.
+    for word in ("monday", ""):
+        world.annotations["stoker.dev/reread-model"] = word
+        assert world.look().actions == ()
+    assert world.status["model"]["reread"] == "monday"
+
+
+def test_a_model_that_was_changed_in_place_is_planned_and_loaded_anew() -> None:
+    world = settled()
+    (old,) = world.replicas()
+    world.model = replace(worlds.FACTS, digest="sha256:other")
+    world.settle()
+    assert world.replicas() == {old: 1}  # nobody notices
+    reread(world, "monday")
+    (new_one,) = world.replicas()
+    assert new_one != old  # although the flags are the same
+    assert world.status["model"]["digest"] == "sha256:other"
+    assert world.status["plan"]["inputs"]["model"] == "sha256:other"
+    # Neither the next look nor writing down what was planned restarts it again.
+    plan = world.status["plan"]
+    reread(world, "tuesday")
+    world.change(
+        worlds.spec(
+            accelerator=L4["accelerator"],
+            context=L4["context"],
+            parallelism={"tensor": plan["tensor"]},
+        )
+    )
+    world.settle()
+    assert list(world.replicas()) == [new_one]
+
+
+def test_a_model_that_cannot_be_read_again_leaves_what_runs() -> None:
+    world = settled()
+    (old,) = world.replicas()
+    world.model = NOTHING
+    world.annotations["stoker.dev/reread-model"] = "monday"
+    for _ in range(4):
+        world.look()
+        world.run_pods()
+    said = world.condition("Planned")
+    assert said["status"] == "True"
+    assert "could not be read again" in said["message"]
+    assert NOTHING.message in said["message"]
+    assert world.replicas() == {old: 1}
+    assert "reread" not in world.status["model"]
+    # The cluster removes the failed Job, and the next one looks again; the words stay meanwhile.
+    for name in world.jobs():
+        del world.objects["Job", name]
+    world.pods = {n: pod for n, pod in world.pods.items() if "-facts-" not in n}
+    world.look()
+    assert len(world.jobs()) == 1
+    assert world.condition("Planned")["message"] == said["message"]
+    # A new spec waits for what can be read.
+    world.change(worlds.spec(**{**L4, "context": {"maxModelLen": 4096}}))
+    for _ in range(4):
+        world.look()
+        world.run_pods()
+    assert world.replicas() == {old: 1}
+    assert world.condition("Planned")["reason"] == "ModelNotFound"
+    world.model = worlds.FACTS
+    for name in world.jobs():
+        del world.objects["Job", name]
+    world.pods = {n: pod for n, pod in world.pods.items() if "-facts-" not in n}
+    world.settle()
+    assert world.condition("Planned")["status"] == "True"
+    assert world.status["model"]["reread"] == "monday"
+    assert old not in world.replicas()
+
+
+def test_where_jobs_are_forbidden_the_model_stays_as_it_was_read() -> None:
+    world = settled()
+    (old,) = world.replicas()
+    world.job_refused = "exceeded quota"
+    reread(world, "monday")
+    assert world.replicas() == {old: 1}
+    assert "exceeded quota" in world.condition("Planned")["message"]
+    world.change(worlds.spec(**{**L4, "context": {"maxModelLen": 4096}}))
+    world.settle()
+    assert world.status["plan"]["maxModelLen"] == 4096
+    assert "reread" not in world.status["model"]
+
+
+def test_a_service_that_asks_takes_nobody_elses_facts() -> None:
+    world = new()
+    world.shared_facts = modelfacts.to_json(worlds.FACTS)
+    world.annotations["stoker.dev/reread-model"] = "x" * 1000
+    world.look()
+    assert len(world.jobs()) == 1
+    world.settle()
+    assert len(world.status["model"]["reread"]) == 64
+
+
 def test_another_price_is_no_better_plan() -> None:
     world = settled(**FREE)
     before = dict(world.replicas())

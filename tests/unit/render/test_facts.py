@@ -109,6 +109,7 @@ def _selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
 def test_its_name_is_its_content() -> None:
     names = {job(name)["metadata"]["name"] for name in SPECS}
     again = facts.render_facts(OWNER, replica("cpu"), "uid-of-a-new-claim/tiny")
-    assert len({*names, again["metadata"]["name"]}) == len(SPECS) + 1
+    reread = facts.render_facts(OWNER, replica("cpu"), SOURCE, "monday")
+    assert len({*names, again["metadata"]["name"], reread["metadata"]["name"]}) == len(SPECS) + 2
     assert objects.applied_digest(again) != objects.applied_digest(job("cpu"))
     assert job("cpu") == job("cpu")

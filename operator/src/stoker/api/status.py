@@ -188,6 +188,10 @@ class ModelStatus(Resource):
     source: str | None = Field(
         default=None, description="Claim, by uid, and folder that the facts were read from."
     )
+    reread: str | None = Field(
+        default=None,
+        description="Value of the annotation stoker.dev/reread-model that it was read for last.",
+    )
     facts: str | None = Field(
         default=None, description="All that the planner knows of it, as Stoker reads it again."
     )

@@ -104,7 +104,7 @@ class Observer:
         )
 
     def _shared_facts(self, service: ObservedService, uids: Mapping[str, str]) -> str | None:
-        """What another service of the namespace knows of the same folder of the same claim."""
+        """What other services of the namespace know of the same folder of the same claim."""
         if service.spec is None:
             return None
         claim, folder = location_of(service.spec.model.uri)
@@ -113,13 +113,12 @@ class Observer:
         source = source_of(uids[claim], folder)
         if facts_in(service.status, source) is not None:
             return None  # its own are enough
-        for key in self._store.services():
-            if key.namespace == service.key.namespace and key != service.key:
-                body = self._store.service(key) or {}
-                text = facts_in(body.get("status") or {}, source)
-                if text is not None:
-                    return text
-        return None
+        others = (
+            (self._store.service(key) or {}).get("status") or {}
+            for key in self._store.services()
+            if key.namespace == service.key.namespace and key != service.key
+        )
+        return agreed_facts(others, source)
 
     async def _named_claims(self, service: ObservedService) -> dict[str, Claim]:
         """Every claim that the service names, or that its engine's pods mount."""
@@ -176,6 +175,19 @@ def facts_in(status: Body, source: str) -> str | None:
         return None
     text = model.get("facts")
     return text if isinstance(text, str) else None
+
+
+def agreed_facts(statuses: Iterable[Body], source: str) -> str | None:
+    """The facts that these statuses hold of that folder; None where they are of several models.
+
+    Then one of them was read again after a change and the others were not, and none says which.
+    """
+    known: dict[str, str] = {}
+    for status in statuses:
+        text = facts_in(status, source)
+        if text is not None:
+            known.setdefault(str(status["model"].get("digest")), text)
+    return next(iter(known.values())) if len(known) == 1 else None
 
 
 def parse_spec(raw: Body) -> tuple[InferenceServiceSpec | None, str | None]:

@@ -4,17 +4,23 @@ Facts are found in this order: in the service's own status, in that of another s
 namespace that serves the same folder of the same claim, in what a facts pod left. Only then a Job
 is made. Once the facts are in the service's own status, its Jobs go.
 
+Files that are overwritten in place are noticed by nobody, so the service's owner says so: another
+value of the annotation `stoker.dev/reread-model` than the one that the status has makes facts that
+were kept count for nothing but what runs, until a Job has read the folder once more.
+
 What the worker found wrong with the model stands as `Planned=False` until the spec changes or a
 later look finds something else: the cluster removes a failed Job after a while, and the next one
 looks again.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from stoker import naming
 from stoker.model import reasons
 from stoker.model.location import source_of
 from stoker.model.observed import Observed, ObservedObject, ObservedPod
@@ -29,6 +35,7 @@ from stoker_worker.contract import Termination
 from stoker_worker.modelfacts import FactsError, ModelFacts
 
 PLANNED: Final = "Planned"  # the condition
+_WORD_LIMIT: Final = 64
 _REASON: Final = re.compile(r"[A-Z][A-Za-z0-9]{2,63}")
 
 
@@ -39,6 +46,8 @@ class Reading:
     source: str | None  # None where there is no claim
     facts: ModelFacts | None = None
     text: str | None = None  # the facts as they are kept
+    last: ModelFacts | None = None  # what they were, while they are read once more
+    reread: str = ""  # the owner's word that they were read for
     verdict: Verdict | None = None  # why there are none; None where there are
     failed: bool = False  # looking again will find the same, until somebody changes something
     forbidden: bool = False  # the cluster does not let us look
@@ -54,15 +63,31 @@ def read(observed: Observed, wanted: Replica, *, ask: bool = True) -> Reading:
     status = observed.service.status.get("model")
     model: Mapping[str, Any] = status if isinstance(status, Mapping) else {}
     own = model.get("facts") if model.get("source") == source else None
+    before, asked = str(model.get("reread") or ""), _asked(observed)
+    again = ask and asked not in {"", before}
     for text in (own, observed.shared_facts):
-        known = _parse(text) if isinstance(text, str) else None
+        known = _parse(text) if isinstance(text, str) and not again else None
         if known is not None:
             # Until they are in our own status, the Job's pod is where they are.
             gone = _removals(observed) if text == own else ()
-            return Reading(source, known, modelfacts.to_json(known), writes=gone)
+            kept = modelfacts.to_json(known)
+            return Reading(source, known, kept, reread=before, writes=gone)
+    last = _parse(own) if isinstance(own, str) else None
+    found = replace(_look(observed, wanted, source, asked, ask=ask), last=last)
+    return replace(found, reread=asked or before)
+
+
+def _asked(observed: Observed) -> str:
+    """What the owner wrote to have the model read again; a long text is told by its hash."""
+    text = observed.service.annotations.get(naming.ANNOTATION_REREAD, "")
+    return text if len(text) <= _WORD_LIMIT else hashlib.sha256(text.encode()).hexdigest()
+
+
+def _look(observed: Observed, wanted: Replica, source: str, asked: str, *, ask: bool) -> Reading:
+    """What the Job says that reads the model, or the write that makes it."""
     if observed.job_refused is not None:
         return Reading(source, verdict=_forbidden(observed.job_refused), forbidden=True)
-    job = rendering.render_facts(objects.owner_of(observed.service), wanted, source)
+    job = rendering.render_facts(objects.owner_of(observed.service), wanted, source, asked)
     present = observed.object("Job", job["metadata"]["name"])
     others = _removals(observed, but=job["metadata"]["name"])
     if present is None:

@@ -47,6 +47,7 @@ from stoker.plan.stored import (
 )
 from stoker.planner.request import digest_of, explicit
 from stoker.planner.unplanned import explicit_args
+from stoker_worker import modelfacts
 
 _REMEDIES: Final = 3
 
@@ -127,10 +128,13 @@ class _Consideration:
             return self._unplanned(unknown)
         reading = facts.read(self._observed, self._bare)
         kept = self._kept()
-        if reading.text is None:
+        known = reading.facts
+        if known is None and (kept is not None or reading.forbidden):
+            known = reading.last  # what runs goes on, while or where they cannot be read again
+        if known is None:
             return self._without_facts(reading, kept)
-        question = choice.question_of(self._spec, self._platform, reading.text)
-        if kept is not None and reading.facts is not None and kept.model == reading.facts.digest:
+        question = choice.question_of(self._spec, self._platform, modelfacts.to_json(known))
+        if kept is not None and kept.model == known.digest:
             return self._keep(kept, replace(question, supply=kept.supply), reading)
         return self._plan(replace(question, supply=self._supply(question)), reading)
 
@@ -200,13 +204,25 @@ class _Consideration:
             plan["offer"] = offer.status
         return Planning(
             "True",
-            Verdict(reasons.PLANNED, f"{kept.status.get('summary')}."),
+            Verdict(reasons.PLANNED, self._kept_words(kept, reading)),
             self._planned(kept.revision),
             self._replica(choice.run_of(question, configuration)),
             plan,
             reading,
             offer,
         )
+
+    def _kept_words(self, kept: Stored, reading: Reading) -> str:
+        said = f"{kept.status.get('summary')}."
+        if reading.facts is not None or reading.verdict is None:
+            return said
+        if reading.failed or reading.forbidden:
+            return (
+                f"{said} The model could not be read again, so the plan stays. "
+                f"{reading.verdict.message}"
+            )
+        told = facts.told(self._observed, "True")  # of the last look, until this one ends
+        return said if told is None else told.message
 
     # What is new.
 
@@ -228,8 +244,9 @@ class _Consideration:
             return Planning("False", _impossible(found), None, None, None, reading)
         run = choice.run_of(question, found.configuration)
         replica = self._replica(run)
-        factor = revision.plan_factor(run, replica, self._plain)
-        digest = "" if reading.facts is None else reading.facts.digest
+        digest = question.model.digest
+        changed = self._changed_model(reading, digest)
+        factor = revision.plan_factor(run, replica, self._plain, changed)
         summary = replicas.describe(replica)
         plan = planned_status(found, summary, self._wishes, digest)
         if question.supply is not None:
@@ -265,6 +282,18 @@ class _Consideration:
     def _same_source(self, reading: Reading) -> bool:
         model = self._observed.service.status.get("model")
         return isinstance(model, Mapping) and model.get("source") == reading.source
+
+    def _changed_model(self, reading: Reading, digest: str) -> str:
+        """The model, where its files were changed in place: replicas have to load it anew.
+
+        Once it is part of a revision's name it stays so, for as long as the model does.
+        """
+        stored = self._stored
+        if stored is None or not stored.model:
+            return ""
+        if stored.model == digest:
+            return digest if revision.names_model(stored.revision) else ""
+        return digest if self._same_source(reading) else ""
 
     def _unknown_hardware(self) -> Verdict | None:
         names = replicas.types_of(self._spec, self._platform)

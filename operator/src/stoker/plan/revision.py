@@ -27,6 +27,7 @@ from stoker.plan import replica
 from stoker.quantity import parse_quantity
 
 LENGTH: Final = 8
+_MODEL: Final = "."  # between what names the plan and what names the model
 _DECIDED: Final = frozenset({"acceleratorTypes", "ranks", "tensor", "maxModelLen"})
 
 
@@ -81,16 +82,28 @@ def factors(key: Key, spec: InferenceServiceSpec) -> dict[str, object]:
     }
 
 
-def plan_factor(run: Run, planned: Replica, plain: Replica) -> str:
-    """Names a plan; empty where the plain fields of the spec give the same replica."""
-    if (planned.args, planned.env, planned.accelerators) == (
+def plan_factor(run: Run, planned: Replica, plain: Replica, changed_model: str = "") -> str:
+    """Names a plan; empty where the plain fields of the spec give the same replica.
+
+    `changed_model` is the digest of a model whose files were changed in place: nothing else tells
+    the replicas that load the new files from those that hold the old ones.
+    """
+    factor = ""
+    if (planned.args, planned.env, planned.accelerators) != (
         plain.args,
         plain.env,
         plain.accelerators,
     ):
-        return ""
-    text = json.dumps([run.args, run.env, run.accelerator, run.ranks], separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
+        text = json.dumps([run.args, run.env, run.accelerator, run.ranks], separators=(",", ":"))
+        factor = hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
+    if changed_model:
+        factor += _MODEL + hashlib.sha256(changed_model.encode()).hexdigest()[:LENGTH]
+    return factor
+
+
+def names_model(factor: str) -> bool:
+    """Whether a changed model is part of this name of a plan."""
+    return _MODEL in factor
 
 
 def canonical(value: object) -> object:

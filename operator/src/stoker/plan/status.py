@@ -117,6 +117,7 @@ def _model(situation: Situation, before: Mapping[str, Any]) -> Mapping[str, Any]
         return {**known, "name": name}
     facts = reading.facts
     return {
+        **({"reread": reading.reread} if reading.reread else {}),
         "name": name,
         "architecture": facts.architecture,
         "parameters": facts.parameters,

@@ -36,11 +36,17 @@ KEPT_S: Final = 120
 _MODEL: Final = "model"
 
 
-def render_facts(owner: Owner, replica: Replica, source: str) -> Manifest:
-    """The Job for the model of this replica; `source` names the folder that it looks at."""
+def render_facts(owner: Owner, replica: Replica, source: str, reread: str = "") -> Manifest:
+    """The Job for the model of this replica; `source` names the folder that it looks at.
+
+    `reread` is what the service's owner wrote to have a folder read again: another Job each time.
+    """
     service = owner.key.name
     spec = _pod(service, replica)
-    text = json.dumps([spec, source], sort_keys=True, separators=(",", ":"))
+    told = {naming.ANNOTATION_SOURCE: source}
+    if reread:
+        told[naming.ANNOTATION_REREAD] = reread
+    text = json.dumps([spec, *told.values()], sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     labels = naming.labels(service, Component.FACTS)
     return finish(
@@ -50,7 +56,7 @@ def render_facts(owner: Owner, replica: Replica, source: str) -> Manifest:
             "metadata": {
                 "name": naming.facts_job(service, digest),
                 "labels": labels,
-                "annotations": {naming.ANNOTATION_SOURCE: source},
+                "annotations": told,
             },
             "spec": {
                 "backoffLimit": RETRIES,

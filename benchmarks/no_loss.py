@@ -80,7 +80,7 @@ def main() -> int:
             except AssertionError as error:
                 problem = str(error)
                 say(f"the run stopped: {problem}")
-            records = traffic.stop()
+            records = traffic.finish()
         seconds = time.monotonic() - begun
     finally:
         stack.kubectl(

@@ -36,7 +36,7 @@ def test_burst_scales_up_and_down_again_without_loss(
         timeline.wait("replicas=2", kind="Deployment", since=started, seconds=60)
         stack.wait_ready_engines(NAME, NAMESPACE, 2)
         time.sleep(3)
-        records = traffic.stop()
+        records = traffic.finish()
     assert not lost(records), describe(lost(records))
     assert len(records) > 12
     quiet = time.monotonic()
@@ -73,7 +73,7 @@ def test_first_request_wakes_it_is_held_and_answered(
         started = time.monotonic()
         created = timeline.wait("created", since=started, seconds=20)
         assert created.at - started < 5, "far beyond the second that is promised"
-        records = traffic.stop()
+        records = traffic.finish()
     assert not lost(records), describe(lost(records))
 
 

@@ -59,7 +59,7 @@ def test_the_only_engine_killed_under_unary_load(stack: Stack, one: str) -> None
         assert kill_pod(pod)
         stack.wait_for(lambda: len(traffic.in_flight()) >= 6, "requests to wait", 30, every=0.05)
         stack.wait_ready_engines(NAME, NAMESPACE, 1)
-        records = traffic.stop()
+        records = traffic.finish()
     assert not lost(records), describe(lost(records))
 
 
@@ -71,7 +71,7 @@ def test_one_of_two_engines_killed_under_unary_load(stack: Stack, two: str) -> N
         assert kill_pod(pod)
         before = len(traffic.records())
         stack.wait_for(lambda: len(traffic.records()) > before + 16, "requests to go on", 90)
-        records = traffic.stop()
+        records = traffic.finish()
     assert not lost(records), describe(lost(records))
     stack.wait_ready_engines(NAME, NAMESPACE, 2)
 
@@ -79,7 +79,7 @@ def test_one_of_two_engines_killed_under_unary_load(stack: Stack, two: str) -> N
 @pytest.mark.timeout(420)
 def test_engine_pod_deleted(stack: Stack, traffic: Traffic) -> None:
     event = Chaos(stack, NAME, NAMESPACE, traffic).delete_engine()
-    records = traffic.stop()
+    records = traffic.finish()
     assert event.exposed(), event
     assert not lost(records), describe(lost(records))
 
@@ -90,7 +90,7 @@ def test_frontend_pod_deleted_and_operator_killed(stack: Stack, traffic: Traffic
     killed = chaos.kill_operator()
     assert killed.seconds <= 20, "another operator takes over within 20 s"
     deleted = chaos.delete_frontend()
-    records = traffic.stop()
+    records = traffic.finish()
     assert killed.exposed()
     assert deleted.exposed()
     assert not lost(records), describe(lost(records))
@@ -103,6 +103,6 @@ def test_scaled_down_and_changed(stack: Stack, traffic: Traffic) -> None:
     assert down.exposed(), down
     changed = chaos.rollout(1)
     assert changed.exposed(), changed
-    records = traffic.stop()
+    records = traffic.finish()
     assert not lost(records), describe(lost(records))
     assert {record.outcome for record in records} == {Outcome.COMPLETE}

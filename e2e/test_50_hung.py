@@ -38,7 +38,7 @@ def test_hung_engine_is_taken_out_then_replaced(stack: Stack, fixed: str) -> Non
         left = time.monotonic() - hung
         stack.wait_for(lambda: restarts_of(current()) > restarts, "its restart", 150 - left)
         stack.wait_ready_engines(NAME, NAMESPACE, 1)
-        records = traffic.stop()
+        records = traffic.finish()
     assert not lost(records), describe(lost(records))
 
 

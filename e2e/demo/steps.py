@@ -183,7 +183,7 @@ class Demo:
                 self._tell("the second replica is Ready")
                 time.sleep(2)
                 over = time.monotonic()  # nothing more is sent; what is under way goes on
-                records = traffic.stop()
+                records = traffic.finish()
             self._check(records)
             self._leaving_since = over
             self._last_answer = max(record.end or 0.0 for record in records)
@@ -238,7 +238,7 @@ class Demo:
                 self._tell("the new revision is Ready, the old one drains")
                 gone = self.timeline.wait("gone", since=ready.at, seconds=120)
                 time.sleep(2)
-                records = traffic.stop()
+                records = traffic.finish()
             section = "rollout under load"
             self._report.add(section, "change → new revision Ready", seconds(ready.at - begun))
             self._report.add(section, "… → old revision gone", seconds(gone.at - begun))

@@ -2,7 +2,7 @@
 
 from e2e.load.background import BackgroundLoad, run
 from e2e.load.client import LoadClient, Request, Target
-from e2e.load.patterns import ClosedLoop, Mix, OpenLoop, Pattern
+from e2e.load.patterns import ClosedLoop, Mix, OpenLoop, Pattern, Together
 from e2e.load.records import LONG_STREAM_SECONDS, Exposure, Kind, Outcome, Record
 from e2e.load.summary import Spread, Summary, median, percentile
 
@@ -22,6 +22,7 @@ __all__ = [
     "Spread",
     "Summary",
     "Target",
+    "Together",
     "median",
     "percentile",
     "run",

@@ -114,6 +114,18 @@ class ClosedLoop:
         return sorted(records, key=lambda record: record.number)
 
 
+@dataclass(frozen=True)
+class Together:
+    """Several patterns at the same time, each with its own share of the requests in flight."""
+
+    patterns: tuple[Pattern, ...]
+
+    async def run(self, client: LoadClient, stop: asyncio.Event) -> list[Record]:
+        """See `Pattern`."""
+        found = await asyncio.gather(*(each.run(client, stop) for each in self.patterns))
+        return sorted(itertools.chain(*found), key=lambda record: record.number)
+
+
 async def _stopped(stop: asyncio.Event, seconds: float) -> bool:
     """Wait for a time, or until the run is stopped, and say which it was."""
     if seconds <= 0:

@@ -18,6 +18,7 @@ from e2e.load import (
     Outcome,
     Pattern,
     Record,
+    Together,
 )
 from tests.unit.e2e_load.misbehaving import Server
 
@@ -94,6 +95,18 @@ async def test_background_load_shows_what_is_exposed(server: Server) -> None:
     assert {record.outcome for record in records} == {Outcome.COMPLETE}
     assert load.in_flight() == []
     assert len(load.records()) == len(records)
+
+
+async def test_crowds_stay_apart_and_are_numbered_as_one(server: Server) -> None:
+    crowds = (
+        ClosedLoop(Mix(("x",), stream_share=1, stream_tokens=4), users=3, seconds=0.5),
+        ClosedLoop(Mix(("x",), stream_share=0, unary_tokens=2), users=2, seconds=0.5),
+    )
+    asyncio.get_running_loop().call_later(1, server.release.set)
+    records = await play(server, "hang", Together(crowds))
+    assert [record.kind for record in records].count("stream") == 3
+    assert [record.number for record in records] == list(range(5))
+    assert {record.outcome for record in records} == {Outcome.COMPLETE}
 
 
 async def test_background_load_does_not_wait_for_ever(server: Server) -> None:

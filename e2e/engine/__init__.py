@@ -1,6 +1,6 @@
 """The engine's Python packages for a cluster that has no registry to pull an engine image from."""
 
-from e2e.engine.building import EngineBuildError, build_once
+from e2e.engine.building import EngineBuildError, build_once, print_built
 from e2e.engine.packages import (
     ENGINE_PYTHON,
     VLLM_VERSION,
@@ -15,5 +15,6 @@ __all__ = [
     "build_once",
     "ensure_production_source",
     "ensure_site_packages",
+    "print_built",
     "production_version",
 ]

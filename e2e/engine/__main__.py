@@ -2,17 +2,7 @@
 
 import sys
 
-from e2e.engine import EngineBuildError, ensure_site_packages
-
-
-def main() -> int:
-    try:
-        print(ensure_site_packages())
-    except EngineBuildError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
+from e2e.engine import ensure_site_packages, print_built
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(print_built(ensure_site_packages))

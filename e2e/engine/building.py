@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
 
 class EngineBuildError(ClusterError):
     """A folder cannot be built; the message says why and what to do."""
+
+
+def print_built(build: Callable[[], Path]) -> int:
+    """Build, and print where it is or why it is not; the exit status of a command that does so."""
+    try:
+        print(build())
+    except EngineBuildError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 def build_once(final: Path, build: Callable[[Path], None]) -> Path:

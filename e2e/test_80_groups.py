@@ -39,9 +39,9 @@ def groups(stack: Stack) -> Iterator[Stack]:
     stack.prepare_namespace(NAMESPACE)
     yield stack
     stack.kubectl("delete", "infer", "--all", "-n", NAMESPACE, "--wait=true")
-    stack.wait_for(
-        lambda: not stack.list("leaderworkersets", NAMESPACE), "the LeaderWorkerSets to go", 240
-    )
+    # A namespace that ends with pods in it is looked at again after half of their grace period.
+    for kind in ("leaderworkersets", "pods"):
+        stack.wait_for(lambda kind=kind: not stack.list(kind, NAMESPACE), f"all {kind} to go", 240)
     stack.remove_namespace(NAMESPACE)
     stack.install()
     controller.remove()

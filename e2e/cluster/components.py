@@ -117,6 +117,8 @@ def _controller_manager() -> list[str]:
         f"--service-account-private-key-file={pki.key('service-accounts')}",
         f"--cluster-signing-cert-file={pki.certificate('ca')}",
         f"--cluster-signing-key-file={pki.key('ca')}",
+        # A claim that was made before its volume was seen waits so long; 15 s by default.
+        "--pvclaimbinder-sync-period=2s",
         "--profiling=false",
     ]
 

@@ -71,6 +71,8 @@ class Stack:
                         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
                     },
                     "args": {"enforce-eager": "true", "distributed-executor-backend": "uni"},
+                    # A line for each step, for the tests that look at steps.
+                    "allowedArgs": [*_allowed_args(), "enable-logging-iteration-details"],
                 }
             },
             "defaultAccelerator": "cpu",
@@ -229,6 +231,14 @@ class Stack:
             if time.monotonic() - start > seconds:
                 raise TimedOutError(f"waited {seconds:.0f} s for {what}")
             time.sleep(every)
+
+
+def _allowed_args() -> list[str]:
+    """Flags that the chart lets users set."""
+    allowed: list[str] = yaml.safe_load((CHART / "values.yaml").read_text())["engines"]["vllm"][
+        "allowedArgs"
+    ]
+    return allowed
 
 
 def is_ready(pod: dict[str, Any]) -> bool:

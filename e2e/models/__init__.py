@@ -11,6 +11,7 @@ from e2e.models.checkpoints import (
 )
 from e2e.models.quantized import (
     FORMATS,
+    REFUSED,
     Format,
     ensure_quantized,
     ensure_quantizer,
@@ -27,6 +28,7 @@ __all__ = [
     "IDENTITY_QUESTION",
     "PROMPTS",
     "RECIPES",
+    "REFUSED",
     "TINY",
     "TINY_B",
     "UNKNOWN",

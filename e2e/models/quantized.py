@@ -1,5 +1,7 @@
 """Smaller checkpoints of the first tiny model, in each format that vLLM's CPU backend runs.
 
+And some that it does not run, for what is to be refused before anything starts.
+
     <models_path()>/quantized-<hash of what decides them>/int8
                                                          /int4-gptq
                                                          /...
@@ -67,11 +69,19 @@ FORMATS = (
     Format("pruned", 16, heads=2, width=384),
 )
 
+REFUSED = (
+    Format("int8-weights", 8, "W8A16", group=64),
+    Format("mxfp8", 8, "MXFP8A16"),
+    Format("nvfp4", 4, "NVFP4A16"),
+)
+"""Checkpoints as good as the others, which the backend has no kernels for."""
+_ALL = (*FORMATS, *REFUSED)
+
 
 def quantized_path() -> Path:
     """Return the folder that holds the checkpoints, or will."""
     digest = hashlib.sha256(_SCRIPT.read_bytes() + _LOCK_FILE.read_bytes())
-    digest.update(json.dumps([asdict(each) for each in FORMATS]).encode())
+    digest.update(json.dumps([asdict(each) for each in _ALL]).encode())
     return models_path() / f"quantized-{digest.hexdigest()[:12]}"
 
 
@@ -81,7 +91,7 @@ def ensure_quantized() -> Path:
     Returns
     -------
     pathlib.Path
-        A folder with one checkpoint for each of `FORMATS`, by its name.
+        A folder with one checkpoint for each of `FORMATS` and `REFUSED`, by its name.
 
     Raises
     ------
@@ -105,7 +115,7 @@ def _quantize(folder: Path) -> None:
     source = ensure_model()
     with tempfile.TemporaryDirectory() as scratch, Progress(f"Quantize {TINY.name}"):
         order = Path(scratch) / "order.json"
-        formats = [asdict(each) for each in FORMATS]
+        formats = [asdict(each) for each in _ALL]
         order.write_text(json.dumps({"formats": formats, "texts": TINY.paragraphs()}))
         done = subprocess.run(
             [str(ENGINE_PYTHON), str(_SCRIPT), str(order), str(source), str(folder)],

@@ -187,6 +187,18 @@ def test_an_answered_probe_clears_requests_that_only_the_server_counts() -> None
     assert state.phase is Phase.STALLED
 
 
+def test_a_long_prompt_that_goes_through_in_pieces_is_progress() -> None:
+    """vLLM counts a step only when a piece of an answer ends it; the cache fills all the while."""
+    state = ready()
+    for piece in range(60):
+        counters = EngineCounters("0", 2, outstanding=1, cache=piece / 100)
+        state, _ = run(state, (32 + 2 * piece, Sampled(Sample((counters,), 1))))
+        assert state.ready
+        assert not state.probe.pending
+    state, _ = run(state, (32 + 2 * 59 + 21, Tick()))
+    assert not state.ready, "when the cache stands still as well"
+
+
 def test_one_hung_rank_is_not_hidden_by_the_others() -> None:
     def ranks(steps: float) -> Sampled:
         return Sampled(Sample((EngineCounters("0", steps, 1), EngineCounters("1", 7, 1)), 2))

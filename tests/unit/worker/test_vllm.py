@@ -114,12 +114,13 @@ def test_sample_keeps_ranks_apart_and_adds_up_processes() -> None:
 vllm:num_requests_running{engine="0",model_name="a}b"} 2.0
 vllm:num_requests_running{engine="1",model_name="a}b"} 1.0
 vllm:num_requests_waiting{engine="1",model_name="a}b"} 4.0
+vllm:kv_cache_usage_perc{engine="1",model_name="a}b"} 0.25
 vllm:iteration_tokens_total_count{engine="0",model_name="a}b",pid="1"} 10.0
 vllm:iteration_tokens_total_count{engine="0",model_name="a}b",pid="2"} 5.0
 vllm:iteration_tokens_total_count{engine="1",model_name="a}b"} NaN
 """
     assert Vllm().read_sample([page, None]) == Sample(
-        (EngineCounters("0", 15.0, 2.0), EngineCounters("1", 0.0, 5.0)), None
+        (EngineCounters("0", 15.0, 2.0), EngineCounters("1", 0.0, 5.0, 0.25)), None
     )
 
 

@@ -42,6 +42,7 @@ class EngineCounters:
     name: str
     steps: float
     outstanding: float  # running and waiting requests
+    cache: float = 0.0  # share of the KV cache in use
 
 
 @dataclass(frozen=True)

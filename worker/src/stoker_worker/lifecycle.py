@@ -90,6 +90,7 @@ class Clock:
 
     name: str
     steps: float
+    cache: float
     at: float
 
 
@@ -222,10 +223,12 @@ def _take_sample(state: State, sample: Sample, now: float) -> State:
     anything_moved = False
     for engine in sample.engines:
         before = known.get(engine.name)
-        moved = before is None or before.steps != engine.steps
+        # A step that ends no piece of an answer is not counted: while a long prompt goes through in
+        # pieces, only the cache that it fills shows that it does.
+        moved = before is None or (before.steps, before.cache) != (engine.steps, engine.cache)
         anything_moved = anything_moved or moved
         at = now if before is None or moved or engine.outstanding <= 0 else before.at
-        clocks.append(Clock(engine.name, engine.steps, at))
+        clocks.append(Clock(engine.name, engine.steps, engine.cache, at))
     gauged = sum(engine.outstanding for engine in sample.engines)
     own = 1 if state.probe.pending else 0
     load = 0 if sample.load is None else max(0, sample.load - own)

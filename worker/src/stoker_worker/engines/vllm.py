@@ -54,9 +54,10 @@ BARE_SWITCHES = frozenset({"aggregate-engine-logging", "data-parallel-multi-port
 QUIET_ENDPOINTS = "/health,/metrics,/load,/v1/models"
 
 _STEPS = b"iteration_tokens_total_count"
-# Three kinds of lines out of six hundred: the rest is never parsed.
+_CACHE = b"kv_cache_usage_perc"
+# Four kinds of lines out of six hundred: the rest is never parsed.
 _METRIC = re.compile(
-    rb"^vllm:(iteration_tokens_total_count|num_requests_running|num_requests_waiting)"
+    rb"^vllm:(iteration_tokens_total_count|kv_cache_usage_perc|num_requests_(?:running|waiting))"
     rb"(?:\{(.*)\})? (\S+)",
     re.MULTILINE,
 )
@@ -189,15 +190,17 @@ class Vllm:
         if metrics is None:
             return None
         steps: Dict[str, float] = {}
+        cache: Dict[str, float] = {}
         outstanding: Dict[str, float] = {}
         for found in _METRIC.finditer(metrics):
             name, labels, value = found.groups()
-            into = steps if name == _STEPS else outstanding
+            into = {_STEPS: steps, _CACHE: cache}.get(name, outstanding)
             engine = _ENGINE.search(labels or b"")
             key = engine.group(1).decode() if engine else ""
             into[key] = into.get(key, 0.0) + _number(value)
         engines = tuple(
-            EngineCounters(name, steps[name], outstanding.get(name, 0.0)) for name in sorted(steps)
+            EngineCounters(name, steps[name], outstanding.get(name, 0.0), cache.get(name, 0.0))
+            for name in sorted(steps)
         )
         return Sample(engines, _read_load(load))
 

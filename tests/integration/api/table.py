@@ -421,6 +421,13 @@ EVERYTHING: dict[str, Any] = {
             "inputs": {"spec": "s", "model": "m", "planner": "1"},
             "offer": {"id": "o", "summary": "1 x cpu", "saves": "half"}, "accepted": "p",
             "residual": {"kvTokensPredicted": 32768, "kvTokensReported": 32000},
+            "measured": {
+                "engine": "0.33.0", "model": "d", "planner": "1",
+                "ways": [{
+                    "accelerator": "cpu", "parallelism": "1x1x1", "quantization": "none",
+                    "kvCacheDtype": "auto", "kv": 0.93, "ttft": 1, "itl": 10, "note": "n",
+                }],
+            },
         },
         "revision": "a", "revisions": [REVISION],
         "load": LOAD, "lastScale": SCALE, "conditions": [CONDITION],

@@ -97,14 +97,23 @@ class Frontend(Page):
 
 
 class Engine(Page):
-    """The metrics of an engine without work."""
+    """The metrics of an engine without work; `kv_tokens` is the size of its cache, where told."""
 
     port = contract.ENGINE_PORT
     path = contract.PATH_METRICS
 
+    def __init__(self, kv_tokens: int | None = None) -> None:
+        super().__init__()
+        self.kv_tokens = kv_tokens
+        self.times = ""  # lines of its histograms
+
     def answer(self) -> str:
         names = ("vllm:num_requests_running", "vllm:num_requests_waiting")
-        return "".join(f'# TYPE {name} gauge\n{name}{{engine="0"}} 0\n' for name in names)
+        text = "".join(f'# TYPE {name} gauge\n{name}{{engine="0"}} 0\n' for name in names)
+        if self.kv_tokens is not None:
+            cache = f'kv_cache_size_tokens="{self.kv_tokens}",num_gpu_blocks="1",block_size="16"'
+            text += f"vllm:cache_config_info{{{cache}}} 1.0\n"
+        return text + self.times
 
 
 def make_ready(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from stoker.naming import Component
+from tests.integration.operator.pods import Engine, Frontend, make_ready
 from tests.integration.operator.readers import TINY
 from tests.integration.operator.support import (
     OperatorProcess,
@@ -225,6 +227,47 @@ def test_a_model_that_was_overwritten_is_read_again_when_its_owner_says_so(
     wait_for("a third plan", lambda: status(plane, namespace, "third").get("plan"))
     assert readers.seen.count(f"{namespace}/third") == 1
     assert status(plane, namespace, "third")["model"]["digest"] == "sha256:overwritten"
+
+
+def test_the_next_plan_is_made_with_what_the_engines_reported(
+    plane: ControlPlane, operator: OperatorProcess, namespace: str
+) -> None:
+    plane.apply(service("tiny", namespace, **L4))
+    first = wait_for("its plan", lambda: status(plane, namespace).get("plan"))
+    predicted = first["kvCacheTokens"]
+    with Frontend() as frontend, Engine(kv_tokens=predicted * 8 // 10) as engine:
+        # Garbage among its times costs nothing but the times.
+        engine.times = "vllm:time_to_first_token_seconds_sum NaN\nvllm:num_preemptions_total -1\n"
+        make_ready(plane, namespace, "tiny", Component.FRONTEND, frontend)
+        make_ready(plane, namespace, "tiny", Component.ENGINE, engine)
+        told = wait_for(
+            "what was measured", lambda: status(plane, namespace)["plan"].get("measured")
+        )
+        (way,) = told["ways"]
+        assert way["kv"] == pytest.approx(0.8, abs=0.01)
+        assert (way["accelerator"], way["parallelism"]) == ("nvidia-l4", "1x1x1")
+        assert told["model"] == "sha256:tiny"
+        assert "itl" not in way
+        # It restarts nothing, and nothing more is written.
+        wait_for("nothing moves", lambda: _quiet(plane, namespace))
+        assert status(plane, namespace)["plan"]["configuration"] == first["configuration"]
+        (running,) = engines(plane, namespace)
+        changed = {**L4, "optimization": {"batching": {"blockSize": 32}}}
+        plane.apply(service("tiny", namespace, **changed))
+        wait_for("another plan", lambda: _configuration(plane, namespace) != first["configuration"])
+    second = status(plane, namespace)["plan"]
+    assert second["measured"] == told
+    assert second["kvCacheTokens"] == pytest.approx(0.8 * predicted, rel=0.02)
+    whys = {each["name"]: each["why"] for each in second["techniques"]}
+    assert "measured: 0.80 of the predicted KV cache" in whys["gpuMemoryUtilization"]
+    assert {each["metadata"]["name"] for each in engines(plane, namespace)} > {
+        running["metadata"]["name"]
+    }
+    assert operator.metric("stoker_reconcile_bugs_total") == 0
+
+
+def _configuration(plane: ControlPlane, namespace: str) -> str:
+    return str(status(plane, namespace)["plan"]["configuration"])
 
 
 def _quiet(plane: ControlPlane, namespace: str) -> bool:

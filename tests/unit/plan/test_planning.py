@@ -10,8 +10,9 @@ from stoker import naming
 from stoker.model import reasons
 from stoker.model.plan import Apply, Delete
 from stoker.model.platform import Platform
-from stoker.plan import revision, stored
+from stoker.plan import measured, revision, stored
 from stoker.plan.frontend import frontend_input
+from stoker.plan.measured import Measured
 from stoker_worker import modelfacts
 from stoker_worker.contract import ENV_CONFIG, Termination, WorkerConfig
 from tests.unit.plan import worlds
@@ -686,10 +687,13 @@ def test_the_largest_status_is_below_16_kib() -> None:
     for condition in status["conditions"]:
         condition["lastTransitionTime"] = "2026-01-01T00:00:00Z"
     for technique in status["plan"]["techniques"]:
-        technique["why"] = "x" * (150 if technique["state"] == "off" else 200)
+        technique["why"] = "x" * (150 if technique["state"] == "off" else 170)
     status["plan"]["alternatives"] = [
-        {"change": "x" * 160, "concurrency": 10**6, "pricePerHour": "1000.00"}
+        {"change": "x" * 100, "concurrency": 10**6, "pricePerHour": "1000.00"}
     ] * 5
+    way = Measured("nvidia-rtx-pro-6000", ("16x16x16", "bitsandbytes", "fp8"), 2.0, 10.0, 10.0)
+    told = measured.status_of([way] * 3, "image 0123456789", "sha256:" + "x" * 64)
+    status["plan"]["measured"] = told
     status["model"]["facts"] = "x" * modelfacts.MAX_BYTES
     long = {"reason": "RolloutBlocked", "message": "x" * 1024, "observedGeneration": 1}
     for kind in ("Ready", "Progressing", "ModelReady", "Schedulable"):

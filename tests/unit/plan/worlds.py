@@ -28,6 +28,7 @@ from stoker.model.observed import (
 from stoker.model.plan import Apply, Plan
 from stoker.model.platform import AcceleratorPlatform, EnginePlatform, Mount, Platform
 from stoker.model.scale import History
+from stoker.model.timing import Seen
 from stoker.naming import Component
 from stoker.plan.service import plan_service
 from stoker_worker import modelfacts
@@ -159,6 +160,7 @@ class World:
         self.job_refused: str | None = None
         self.inventory: Inventory | None = None  # nobody looks at nodes
         self.kv_tokens: int | None = None  # what every ready engine reports
+        self.seen: tuple[Seen, ...] = ()  # the last windows of its engines' times
         # What a facts pod leaves: facts, or what the worker found wrong with the model.
         self.model: ModelFacts | Termination = FACTS
         self.taken: frozenset[tuple[str, str]] = frozenset()
@@ -194,6 +196,7 @@ class World:
                 for name, each in self.pods.items()
                 if self.kv_tokens and each.ready and each.component is Component.ENGINE
             },
+            seen=self.seen,
             taken=self.taken,
         )
 

@@ -3,20 +3,18 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from stoker.catalog.load import builtin_gpus
+from stoker.model.sizing import Configuration
 from stoker.planner.calibration import (
     Calibration,
     Entry,
-    Predicted,
     Residual,
     builtin_entries,
     builtin_eras,
     calibration_of,
     corrected,
-    residual_of,
+    way_of,
 )
 from tests.support.families import FAMILIES
 
@@ -25,7 +23,6 @@ QWEN = FAMILIES["qwen2.5-7b"].facts
 EXPERTS = FAMILIES["qwen3-30b-a3b"].facts
 GPUS = builtin_gpus()
 H100 = GPUS["nvidia-h100-80gb"]
-PROMISED = Predicted(kv_tokens=100_000, ttft_s=0.1, itl_s=0.01)
 
 
 def entry(**changes: object) -> Entry:
@@ -136,34 +133,18 @@ def test_the_package_s_own_data() -> None:
     assert [each.since for each in builtin_eras()] == sorted(each.since for each in builtin_eras())
 
 
-def test_what_the_engine_reports_becomes_factors() -> None:
-    found = residual_of(PROMISED, 5_625, 16, observed_ttft=0.12, observed_itl=0.008)
-    assert (found.kv, found.ttft, found.itl) == pytest.approx((0.9, 1.2, 0.8))
-
-
-def test_factors_build_on_those_that_the_promise_was_made_with() -> None:
-    found = residual_of(PROMISED, 6_875, 16, before=Residual(kv=0.9, itl=2.0))
-    assert found.kv == pytest.approx(0.99)
-    assert found.itl == 2.0
-    assert found.ttft == 1.0
-
-
 def test_what_was_seen_narrows_the_range() -> None:
     wide = calibration_of(GPUS["amd-mi300x"], LLAMA)
     assert corrected(wide, Residual(ttft=1.1, itl=0.9)).spread < wide.spread
     assert corrected(wide, Residual(kv=0.9)).spread == wide.spread
 
 
-@given(
-    blocks=st.none() | st.integers(0, 10**9),
-    ttft=st.none() | st.floats(0, 1e6),
-    itl=st.none() | st.floats(0, 1e6),
-    tokens=st.integers(0, 10**9),
-)
-def test_factors_stay_within_reason(
-    blocks: int | None, ttft: float | None, itl: float | None, tokens: int
-) -> None:
-    found = residual_of(replace(PROMISED, kv_tokens=tokens), blocks, 16, ttft, itl)
-    assert 0.25 <= found.kv <= 2
-    assert 0.1 <= found.ttft <= 10
-    assert 0.1 <= found.itl <= 10
+def test_a_way_that_was_seen_is_corrected_by_itself_and_others_like_the_last() -> None:
+    seen = Configuration("nvidia-l4", tensor=2)
+    other = Configuration("nvidia-l4", tensor=4)
+    known = {way_of(seen): Residual(kv=0.8), ("1x1x1", "none", "auto"): Residual(itl=1.5)}
+    found = corrected(calibration_of(GPUS["nvidia-l4"], LLAMA), Residual(kv=0.7), known)
+    assert found.residual_of(seen) == Residual(kv=0.8)
+    assert found.residual_of(replace(seen, max_num_seqs=7)) == Residual(kv=0.8)
+    assert found.residual_of(other) == Residual(kv=0.7)
+    assert found.residual_of(replace(seen, kv_dtype="fp8")) == Residual(kv=0.7)

@@ -125,6 +125,30 @@ class ResidualStatus(Resource):
     kv_tokens_reported: int = Field(description="Tokens that it holds.")
 
 
+class WayStatus(Resource):
+    """Factors, observed over estimated, of one way to run the service; absent where unknown."""
+
+    accelerator: str = Field(description="Name from the GPU catalogue.")
+    parallelism: str = Field(description="Tensor x pipeline x data parallel sizes.")
+    quantization: str = Field(description="Type of the weights.")
+    kv_cache_dtype: str = Field(description="Type of the KV cache.")
+    kv: float | None = Field(default=None, description="Of the KV cache.")
+    ttft: float | None = Field(default=None, description="Of the time to the first token.")
+    itl: float | None = Field(default=None, description="Of the time per token.")
+    note: str | None = Field(default=None, description="What of it is not to be taken literally.")
+
+
+class MeasuredStatus(Resource):
+    """What engines of the service have taught; the next plan is corrected by it."""
+
+    engine: str = Field(description="Version of the engine that it holds for.")
+    model: str = Field(description="Digest of the model that it holds for.")
+    planner: str = Field(description="Version of the planner whose estimates are corrected.")
+    ways: list[WayStatus] = Field(
+        description="By way to run it, the last one that ran first.", json_schema_extra=ATOMIC
+    )
+
+
 class PlanStatus(Resource):
     """What runs and why. It stays until the spec or the model changes, or a better one is taken."""
 
@@ -173,6 +197,7 @@ class PlanStatus(Resource):
         default=None, description="The offer that was accepted to get this plan."
     )
     residual: ResidualStatus | None = None
+    measured: MeasuredStatus | None = None
 
 
 class ModelStatus(Resource):

@@ -6,6 +6,8 @@ decides looks at `Load.complete` first.
 
 from dataclasses import dataclass
 
+from stoker.model.timing import Timings
+
 
 @dataclass(frozen=True, slots=True)
 class FrontendSample:
@@ -26,6 +28,7 @@ class EngineSample:
     waiting: int
     kv_cache: float | None  # share of the KV cache in use, 0 to 1
     kv_tokens: int | None = None  # tokens that its KV cache holds, as it says itself
+    timings: Timings | None = None  # what it counts of its times; None where it does not tell
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from stoker.api.v1alpha1 import InferenceServiceSpec
 from stoker.model.inventory import Inventory
+from stoker.model.timing import Seen
 from stoker.naming import Component
 
 
@@ -101,6 +102,8 @@ class Observed:
     inventory: Inventory | None = None
     # Tokens that the KV cache of each ready engine pod holds, as the engine says, by pod.
     kv_tokens: Mapping[str, int] = field(default_factory=dict)
+    # The last two windows of times of the revision that the status names, the older first.
+    seen: tuple[Seen, ...] = ()
     # What the API server said when it refused to make the Job that reads facts.
     job_refused: str | None = None
     # (kind, name) of objects that exist under our names but belong to somebody else.

@@ -17,10 +17,15 @@ from stoker.model.inventory import Supply
 from stoker.model.platform import Platform
 from stoker.model.replica import Run
 from stoker.model.sizing import Configuration, Expected, Infeasible, Planned, Request
+from stoker.model.timing import Seen
+from stoker.plan import measured
+from stoker.plan.measured import Measured
 from stoker.plan.replica import types_of
-from stoker.planner import decide, flags
+from stoker.planner import decide, feedback, flags
 from stoker.planner.ask import Ask
-from stoker.planner.estimate import estimator_of
+from stoker.planner.calibration import Calibration, calibration_of, corrected
+from stoker.planner.estimate import Calibrate, Estimator, estimator_of
+from stoker.planner.feedback import Finding
 from stoker.planner.request import request_of
 from stoker.quantity import parse_quantity
 from stoker_worker import modelfacts
@@ -40,6 +45,7 @@ class Question:
     plugins: tuple[str, ...] = ()  # packages of the image that is used
     # What nodes have of the types that may be chosen; None: nobody looked.
     supply: Supply | None = None
+    measured: tuple[Measured, ...] = ()  # what engines of the service have taught
 
     @property
     def model(self) -> ModelFacts:
@@ -65,6 +71,22 @@ class Question:
         engine = builtin_engines()[self.request.engine]
         return engine.at(self.request.engine_version, self.plugins)
 
+    @property
+    def calibrate(self) -> Calibrate | None:
+        """The planner's measurements, corrected by the service's own."""
+        if not self.measured:
+            return None
+        taught = measured.by_type(self.measured)
+
+        def calibrate(gpu: Gpu, facts: ModelFacts, version: str) -> Calibration:
+            found = calibration_of(gpu, facts, version)
+            known = taught.get(gpu.name)
+            if not known:
+                return found
+            return corrected(found, next(iter(known.values())), known)
+
+        return calibrate
+
 
 def question_of(spec: InferenceServiceSpec, platform: Platform, facts: str) -> Question:
     """What to ask for this spec."""
@@ -85,9 +107,15 @@ def question_of(spec: InferenceServiceSpec, platform: Platform, facts: str) -> Q
 @functools.lru_cache(maxsize=_KEPT)
 def answer(question: Question) -> Planned | Infeasible:
     """The planner's answer."""
-    model, gpus = question.model, question.gpus
     supply = question.supply
-    found = decide.plan(question.request, model, gpus, question.features, inventory=supply)
+    found = decide.plan(
+        question.request,
+        question.model,
+        question.gpus,
+        question.features,
+        inventory=supply,
+        calibrate=question.calibrate,
+    )
     if supply is not None and isinstance(found, Infeasible):
         # The ways out are said in words that stay while nodes come and go.
         return answer(replace(question, supply=None))
@@ -110,9 +138,36 @@ def run_of(question: Question, configuration: Configuration) -> Run:
 @functools.lru_cache(maxsize=_KEPT)
 def expected_now(question: Question, configuration: Configuration) -> tuple[Expected, int]:
     """What a configuration gives by today's knowledge, and the conversations that fit at once."""
-    gpu = question.gpus[configuration.accelerator]
-    ask = Ask(question.request, question.model, question.features)
-    estimator = estimator_of(ask, gpu, question.request.workload, question.request.engine_version)
+    estimator = _estimator(question, configuration)
     memory = estimator.memory(configuration)
     fits = estimator.concurrency(memory, configuration)
     return estimator.expected(configuration, max(1, fits)), fits
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def kv_found(question: Question, configuration: Configuration, tokens: int) -> Finding:
+    """The KV cache that the engine reports, over the estimate."""
+    return feedback.kv_cache(_estimator(question, configuration), configuration, tokens)
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def times_found(
+    question: Question, configuration: Configuration, seen: Seen
+) -> tuple[Finding, Finding]:
+    """The first token and the time per token that were seen, over the estimates for that load."""
+    estimator = _estimator(question, configuration)
+    return (
+        feedback.first_token(estimator, configuration, seen),
+        feedback.next_token(estimator, configuration, seen),
+    )
+
+
+def _estimator(question: Question, configuration: Configuration) -> Estimator:
+    request = question.request
+    return estimator_of(
+        Ask(request, question.model, question.features),
+        question.gpus[configuration.accelerator],
+        request.workload,
+        request.engine_version,
+        question.calibrate,
+    )

@@ -31,15 +31,17 @@ from stoker.model.observed import Observed
 from stoker.model.plan import Apply, Delete, Verdict
 from stoker.model.platform import Platform
 from stoker.model.replica import Replica, Run
-from stoker.model.sizing import Infeasible, Planned, Request
-from stoker.plan import choice, facts, groups, offers, revision
+from stoker.model.sizing import Configuration, Infeasible, Planned, Request
+from stoker.plan import choice, facts, groups, measured, offers, revision
 from stoker.plan import replica as replicas
 from stoker.plan.choice import Question
 from stoker.plan.facts import Reading
+from stoker.plan.measured import Measured
 from stoker.plan.offers import Offer
 from stoker.plan.stored import (
     Stored,
     money,
+    not_honoured,
     planned_status,
     residual,
     stored_in,
@@ -48,6 +50,7 @@ from stoker.plan.stored import (
 from stoker.planner.request import digest_of, explicit
 from stoker.planner.unplanned import explicit_args
 from stoker_worker import modelfacts
+from stoker_worker.modelfacts import ModelFacts
 
 _REMEDIES: Final = 3
 
@@ -102,6 +105,8 @@ class _Consideration:
         self._bare = replicas.replica_of(service.key, spec, platform, self._explicit)
         self._wishes = digest_of(spec)
         self._stored = stored_in(service.status)
+        image = spec.engine.image or platform.engines[spec.engine.name.value].image
+        self._engine = measured.engine_of(image)
         self._annotation = service.annotations.get(naming.ANNOTATION_ACCEPT, "")
 
     def decide(self) -> Planning:
@@ -133,7 +138,7 @@ class _Consideration:
             known = reading.last  # what runs goes on, while or where they cannot be read again
         if known is None:
             return self._without_facts(reading, kept)
-        question = choice.question_of(self._spec, self._platform, modelfacts.to_json(known))
+        question = self._question(known)
         if kept is not None and kept.model == known.digest:
             return self._keep(kept, replace(question, supply=kept.supply), reading)
         return self._plan(replace(question, supply=self._supply(question)), reading)
@@ -173,7 +178,7 @@ class _Consideration:
         reading = None if unknown else facts.read(self._observed, self._bare, ask=False)
         offer = None
         if reading is not None and reading.text is not None:
-            question = choice.question_of(self._spec, self._platform, reading.text)
+            question = self._question(modelfacts.from_json(reading.text))
             found = choice.answer(question)
             if isinstance(found, Planned):
                 summary = self._summary(question, found)
@@ -200,6 +205,8 @@ class _Consideration:
         report = residual(plan, self._reported(self._planned(kept.revision)))
         if report is not None:
             plan["residual"] = report
+        learned = self._learned(plan, kept, question, configuration)
+        plan["measured"] = measured.status_of(learned, self._engine, kept.model)
         if offer is not None:
             plan["offer"] = offer.status
         return Planning(
@@ -255,6 +262,8 @@ class _Consideration:
             plan["revision"] = factor
         if accepted is not None:
             plan["accepted"] = accepted
+        if question.measured:
+            plan["measured"] = measured.status_of(question.measured, self._engine, digest)
         verdict = Verdict(reasons.PLANNED, f"{summary}.")
         return Planning("True", verdict, self._planned(factor), replica, plan, reading)
 
@@ -269,6 +278,36 @@ class _Consideration:
         """What nodes have now of the types that may be chosen."""
         inventory = self._observed.inventory
         return None if inventory is None else inventory.supply(question.request.accelerators)
+
+    def _question(self, known: ModelFacts) -> Question:
+        """What to ask the planner, with what this service's engines have taught."""
+        question = choice.question_of(self._spec, self._platform, modelfacts.to_json(known))
+        status, types = self._observed.service.status, question.request.accelerators
+        taught = measured.valid(status, self._engine, known.digest, types)
+        return replace(question, measured=taught)
+
+    def _learned(
+        self,
+        plan: Mapping[str, Any],
+        kept: Stored,
+        question: Question,
+        configuration: Configuration,
+    ) -> tuple[Measured, ...]:
+        """What is known once the engines of the plan that runs were looked at."""
+        name = self._planned(kept.revision)
+        if measured.engines_of(self._observed, name) - {self._engine}:
+            return question.measured  # an older image runs on, which says nothing of today's
+        tokens = self._reported(name)
+        kv = None
+        if tokens is not None and not_honoured(plan) is None:
+            kv = choice.kv_found(question, configuration, tokens)
+        seen = [each for each in self._observed.seen if each.revision == name]
+        return measured.learn(
+            question.measured,
+            measured.place(configuration),
+            kv,
+            [choice.times_found(question, configuration, each) for each in seen],
+        )
 
     def _reported(self, revision_name: str) -> int | None:
         """Tokens of KV cache that the replicas of a revision report; the least of them."""

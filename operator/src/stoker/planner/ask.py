@@ -5,12 +5,13 @@ model, the engine. `Decided` is one candidate that fits, with everything known a
 in `stoker.planner.techniques` explain it, `stoker.planner.objectives` score it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from stoker.catalog.engines import EngineFeatures
 from stoker.catalog.gpus import Gpu
 from stoker.model.sizing import Configuration, Expected, Memory, Objective, Request, Reuse
+from stoker.planner.calibration import Residual
 from stoker_worker import modelfacts
 from stoker_worker.modelfacts import ModelFacts
 
@@ -74,6 +75,8 @@ class Decided:
     concurrency: int
     reuse: Reuse
     lossless_fits: bool  # whether the same accelerators hold it without any loss of quality
+    # What engines of the service taught about this type.
+    residual: Residual = field(default_factory=Residual)
 
 
 def found_quantization(facts: ModelFacts) -> str:

@@ -9,13 +9,13 @@ averaged with the default, which counts as one of them, and their MFU is carried
 per byte of bandwidth: the more of them a GPU has, the smaller the share that it reaches. The
 farther the entry, the wider the range that an estimate gets.
 
-What a running engine reports (KV blocks, times) becomes a `Residual`, kept in status and given to
-the next plan of the same service.
+What a running engine reports (KV blocks, times) becomes a `Residual` (`planner.feedback`), kept in
+status and given to the next plan of the same service.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from typing import Final
@@ -23,6 +23,7 @@ from typing import Final
 import yaml
 
 from stoker.catalog.gpus import Gpu
+from stoker.model.sizing import Configuration
 from stoker_worker.modelfacts import ModelFacts
 
 
@@ -35,13 +36,14 @@ class Residual:
     itl: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Predicted:
-    """What a plan promised, as far as a running engine can tell."""
+# What changes an engine's kernels and buffers: the model's cut, the types of weights and cache.
+Way = tuple[str, str, str]
 
-    kv_tokens: int
-    ttft_s: float
-    itl_s: float
+
+def way_of(configuration: Configuration) -> Way:
+    """What an observation of this configuration is about."""
+    cut = f"{configuration.tensor}x{configuration.pipeline}x{configuration.data}"
+    return cut, configuration.quantization, configuration.kv_dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,12 @@ class Calibration:
     reserve: float = 0.0  # share of the usable memory that stays unplanned
     spread: float = 0.35  # a time's range is typical / (1 + spread) to typical · (1 + spread)
     source: str = "defaults"
-    residual: Residual = Residual()
+    residual: Residual = Residual()  # of ways that were not observed
+    residuals: Mapping[Way, Residual] = field(default_factory=dict)
+
+    def residual_of(self, configuration: Configuration) -> Residual:
+        """What was observed of this way, else of the type."""
+        return self.residuals.get(way_of(configuration), self.residual)
 
 
 # MFU of another GPU times the ratio of operations per byte to this power; and no more than so much.
@@ -189,44 +196,20 @@ def calibration_of(
     return replace(base, source="; ".join(sources) or base.source, **values)  # type: ignore[arg-type]
 
 
-def corrected(calibration: Calibration, residual: Residual) -> Calibration:
-    """The same with what the engine itself reported; the range narrows where times were seen."""
+def corrected(
+    calibration: Calibration, residual: Residual, residuals: Mapping[Way, Residual] | None = None
+) -> Calibration:
+    """The same with what engines themselves reported; the range narrows where times were seen.
+
+    `residual` is for every way that is not among `residuals`.
+    """
     seen = residual.itl != 1.0 and residual.ttft != 1.0
     return replace(
         calibration,
         residual=residual,
+        residuals=residuals or {},
         spread=min(calibration.spread, _SPREADS[0]) if seen else calibration.spread,
     )
-
-
-def residual_of(  # noqa: PLR0917 - the order is that of the engine's report
-    predicted: Predicted,
-    reported_blocks: int | None,
-    block_size: int,
-    observed_ttft: float | None = None,
-    observed_itl: float | None = None,
-    before: Residual | None = None,
-) -> Residual:
-    """What the engine reports over what was planned; None keeps what was known `before`.
-
-    `predicted` was made with `before`, so factors multiply. Times are those at the load that the
-    prediction was for. Factors are bounded: beyond that it is not the same configuration.
-    """
-    earlier = before or Residual()
-    tokens = None if reported_blocks is None else float(reported_blocks * block_size)
-    return Residual(
-        kv=_factor(earlier.kv, tokens, predicted.kv_tokens, 0.25, 2.0),
-        ttft=_factor(earlier.ttft, observed_ttft, predicted.ttft_s, 0.1, 10.0),
-        itl=_factor(earlier.itl, observed_itl, predicted.itl_s, 0.1, 10.0),
-    )
-
-
-def _factor(
-    before: float, observed: float | None, planned: float, low: float, high: float
-) -> float:
-    if observed is None or observed <= 0 or planned <= 0:
-        return before
-    return min(high, max(low, before * observed / planned))
 
 
 def _nearest(

@@ -19,6 +19,7 @@ from stoker.model.plan import Verdict
 from stoker.model.sizing import GIB, Infeasible, Planned, Request, Workload
 from stoker.planner import alternatives, checks, flags, objectives, remedies, techniques, words
 from stoker.planner.ask import Decided
+from stoker.planner.calibration import Residual
 from stoker.planner.candidates import Candidate
 from stoker.planner.estimate import Calibrate
 from stoker.planner.search import Outcome, Problem, estimator, search
@@ -79,6 +80,7 @@ def _planned(problem: Problem, outcome: Outcome) -> Planned:
         concurrency=best.concurrency,
         reuse=estimator(problem, best.gpu).reuse(best.configuration),
         lossless_fits=outcome.depth is not None and not outcome.depth.lossy,
+        residual=_residual(problem, best),
     )
     configuration = best.configuration
     price = words.dollars(best.expected.price_per_hour)
@@ -99,6 +101,13 @@ def _planned(problem: Problem, outcome: Outcome) -> Planned:
         env=flags.env_of(configuration),
         verdict=Verdict(reasons.PLANNED, message),
     )
+
+
+def _residual(problem: Problem, best: Candidate) -> Residual:
+    if problem.calibrate is None:
+        return Residual()
+    found = problem.calibrate(best.gpu, problem.facts, problem.request.engine_version)
+    return found.residual_of(best.configuration)
 
 
 def _infeasible(problem: Problem, outcome: Outcome) -> Infeasible:

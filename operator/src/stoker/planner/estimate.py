@@ -14,7 +14,7 @@ from stoker.planner.ask import Ask
 from stoker.planner.calibration import Calibration, calibration_of
 from stoker.planner.memory import concurrency_of, longest_context, memory_of, request_bytes
 from stoker.planner.techniques import speculation
-from stoker.planner.time import Pace, expected_of, pace_of, prompt_work_s
+from stoker.planner.time import Pace, expected_of, pace_of
 from stoker_worker.modelfacts import ModelFacts
 
 # PCIe 4.0 with 16 lanes, as copies reach it; bytes per second.
@@ -67,12 +67,9 @@ class Estimator:
 
     def itl(self, pace: Pace, configuration: Configuration, level: int) -> float:
         """Seconds between two tokens at so many requests at once, prompts of others included."""
-        workload = self.workload
         batch = max(1.0, level / configuration.data)
-        context = workload.input_tokens + workload.output_tokens / 2
-        added = prompt_work_s(pace, workload.input_tokens, batch, context)
-        waits = added * (batch - 1) / max(1, workload.output_tokens) / pace.stages
-        return (pace.decode_s(batch, context) + waits) * self.calibration.residual.itl
+        gap = pace.gap_s(batch, self.workload.input_tokens, self.workload.output_tokens)
+        return gap * self.calibration.residual_of(configuration).itl
 
     def pace(self, configuration: Configuration) -> Pace:
         """Coefficients of a step."""
@@ -87,7 +84,7 @@ class Estimator:
         size of that memory is that of all ranks together (`CacheConfig.kv_offloading_size`).
         """
         tokens, block = self.workload.input_tokens, configuration.block_size
-        pace, residual = self.pace(configuration), self.calibration.residual.ttft
+        pace, residual = self.pace(configuration), self.calibration.residual_of(configuration).ttft
         half, most = (part // block * block for part in (tokens // 2, tokens - 1))
         whole, halved, found = (
             pace.first_token_s(tokens, there) * residual for there in (0, half, most)

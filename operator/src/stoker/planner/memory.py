@@ -71,7 +71,7 @@ def memory_of(
         wanted = int(configuration.kv_space_gib * GIB)
         budget = wanted if wanted <= budget else budget - wanted
     if budget > 0:
-        budget = int(budget * calibration.residual.kv)
+        budget = int(budget * calibration.residual_of(configuration).kv)
     length = configuration.max_model_len
     request = request_bytes(facts, configuration, length)
     state = state_bytes(facts, configuration)

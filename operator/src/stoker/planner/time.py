@@ -110,18 +110,39 @@ class Pace:
         bookkeeping = self.fixed_s + (decodes + heads) / 2 * self.sequence_s
         return _slower(linear + keys + messages, self.host_s) + bookkeeping
 
-    def prefill_s(self, tokens: float, context: float = 0.0) -> float:
-        """One prompt on an idle engine, in chunks; `context` of its keys are there already."""
+    def prefill_s(
+        self, tokens: float, context: float = 0.0, others: float = 0.0, keys: float = 0.0
+    ) -> float:
+        """One prompt, in chunks; `context` of its keys are there already.
+
+        The engine is idle, or makes a token for each of `others` sequences of mean length `keys`
+        in the same steps.
+        """
         left, done, total = tokens, context, 0.0
+        chunk = max(1.0, self.chunk - others)
         while left > 0:
-            now = min(left, self.chunk)
-            total += self.step_s(0, 0, now, done + now / 2, sampled=1 if now == left else 0)
+            now = min(left, chunk)
+            heads = others + (1 if now == left else 0)
+            total += self.step_s(others, keys, now, done + now / 2, sampled=heads)
             left, done = left - now, done + now
         return total
 
     def first_token_s(self, tokens: float, found: float) -> float:
         """A prompt's first token where the keys of its first `found` tokens are in the cache."""
         return self.prefill_s(max(1.0, tokens - found), found)
+
+    def gap_s(
+        self, batch: float, prompt: float, generated: float, computed: float | None = None
+    ) -> float:
+        """Time between two tokens of a sequence, among `batch` of them that come and go.
+
+        Prompts of the others are computed in between: over the life of a request, that of each of
+        them once, as far as it is `computed` (default: all of it).
+        """
+        context = prompt + generated / 2
+        added = prompt_work_s(self, prompt if computed is None else computed, batch, context)
+        waits = added * (batch - 1) / max(1, generated) / self.stages
+        return self.decode_s(batch, context) + waits
 
     def decode_s(self, batch: float, context: float) -> float:
         """Time between two tokens of a sequence, among `batch` sequences of mean `context`.
@@ -210,7 +231,7 @@ def decode_step_s(  # noqa: PLR0917 - what, where, how; then the load
 ) -> float:
     """Seconds between two tokens, `batch` sequences per data parallel rank of mean `context`."""
     pace = pace_of(facts, gpu, configuration, calibration)
-    return pace.decode_s(batch, context) * calibration.residual.itl
+    return pace.decode_s(batch, context) * calibration.residual_of(configuration).itl
 
 
 def prefill_s(  # noqa: PLR0917 - what, where, how; then the load
@@ -223,7 +244,7 @@ def prefill_s(  # noqa: PLR0917 - what, where, how; then the load
 ) -> float:
     """Seconds to the first token of a prompt on an idle engine, of which `context` is cached."""
     pace = pace_of(facts, gpu, configuration, calibration)
-    return pace.prefill_s(tokens, context) * calibration.residual.ttft
+    return pace.prefill_s(tokens, context) * calibration.residual_of(configuration).ttft
 
 
 def expected_of(  # noqa: PLR0917 - what, where, how; then the load
@@ -237,18 +258,14 @@ def expected_of(  # noqa: PLR0917 - what, where, how; then the load
 ) -> Expected:
     """Times of the workload with `concurrency` requests at once on the whole replica.
 
-    A first token is that of a prompt on an idle engine. Between two tokens, prompts of the other
-    requests are computed too: over the life of a request, that of each of the others once.
+    A first token is that of a prompt on an idle engine.
     """
     pace = pace_of(facts, gpu, configuration, calibration)
     batch = max(1.0, concurrency / configuration.data)
     outputs = max(1, workload.output_tokens)
-    context = workload.input_tokens + workload.output_tokens / 2
-    first = pace.prefill_s(max(1, workload.input_tokens)) * calibration.residual.ttft
-    step = pace.decode_s(batch, context)
-    # What a prompt adds to steps that run anyway: its compute, not the weights or fixed costs.
-    added = prompt_work_s(pace, workload.input_tokens, batch, context)
-    itl = (step + added * (batch - 1) / outputs / pace.stages) * calibration.residual.itl
+    residual = calibration.residual_of(configuration)
+    first = pace.prefill_s(max(1, workload.input_tokens)) * residual.ttft
+    itl = pace.gap_s(batch, workload.input_tokens, workload.output_tokens) * residual.itl
     whole = first + itl * (outputs - 1)
     rate = concurrency * outputs / whole if concurrency > 0 and whole > 0 else 0.0
     spread = calibration.spread
@@ -267,7 +284,10 @@ def expected_of(  # noqa: PLR0917 - what, where, how; then the load
 
 
 def prompt_work_s(pace: Pace, tokens: float, batch: float, context: float) -> float:
-    """What a prompt adds to the steps of a running batch that carry it in chunks."""
+    """What a prompt adds to the steps of a running batch that carry it in chunks.
+
+    Those run anyway, so it is its compute, not the weights or fixed costs.
+    """
     chunk = max(1.0, pace.chunk - batch)
     steps = math.ceil(tokens / chunk) if tokens > 0 else 0
     if not steps:

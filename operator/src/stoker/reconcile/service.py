@@ -29,13 +29,16 @@ from stoker.errors import (
     Terminating,
 )
 from stoker.model import reasons
+from stoker.model.load import Load
 from stoker.model.moment import Moment
 from stoker.model.observed import Key, Observed
 from stoker.model.plan import Event, Plan
 from stoker.model.platform import Platform
 from stoker.model.scale import History
+from stoker.plan import measured, windows
 from stoker.plan.service import plan_service
 from stoker.plan.stored import lacks_report
+from stoker.plan.windows import Windows
 from stoker.reconcile.queue import Backoff
 from stoker.telemetry.metrics import Metrics
 from stoker.telemetry.sampler import Samplers
@@ -74,6 +77,7 @@ class ServiceReconciler:
         self._samplers = samplers
         self._metrics = metrics
         self._histories: dict[Key, History] = {}
+        self._windows: dict[Key, Windows] = {}
         # Why the Job that reads a model was refused, and when to ask again.
         self._no_jobs: dict[Key, tuple[str, float]] = {}
         self._backoff: Backoff[Key] = Backoff()
@@ -116,11 +120,10 @@ class ServiceReconciler:
             observed = dataclasses.replace(observed, job_refused=said)
         service = observed.service
         scales = service.spec is not None and service.spec.scaling is not None
-        self._samplers.ensure(key, wanted=scales or lacks_report(service.status))
-        sample = self._samplers.latest(key)
-        if sample is not None:
-            told = {each.pod: each.kv_tokens for each in sample.engines if each.kv_tokens}
-            observed = dataclasses.replace(observed, kv_tokens=told)
+        soon = scales or lacks_report(service.status)
+        wanted = soon or measured.lacks_times(service.status)
+        self._samplers.ensure(key, wanted=wanted, calm=not soon)
+        observed = self._with_reports(observed, self._samplers.latest(key))
         history = self._histories.get(key, History())
         scale = decide_service(observed, self._samplers.latest(key), history, self._platform, now)
         self._histories[key] = scale.history
@@ -134,6 +137,20 @@ class ServiceReconciler:
                 _log.info("plan: %s", note.message, extra=_tags(key, number, note.reason))
         retry = await self._carry_out(observed, plan, now)
         return _earliest(plan.wake_at, retry, _pending(observed, now))
+
+    def _with_reports(self, observed: Observed, load: Load | None) -> Observed:
+        """What was observed, with what the engines say of themselves."""
+        service = observed.service
+        seen = windows.advance(
+            self._windows.get(service.key, Windows()),
+            load,
+            observed.pods,
+            str(service.status.get("revision", "")),
+            settled=measured.is_settled(service.status),
+        )
+        self._windows[service.key] = seen
+        told = {each.pod: each.kv_tokens for each in load.engines if each.kv_tokens} if load else {}
+        return dataclasses.replace(observed, kv_tokens=told, seen=seen.closed)
 
     async def _carry_out(self, observed: Observed, plan: Plan, now: Moment) -> float | None:
         service, status, retry = observed.service, plan.status, None
@@ -156,6 +173,7 @@ class ServiceReconciler:
     def _forget(self, key: Key) -> None:
         self._samplers.ensure(key, wanted=False)
         self._histories.pop(key, None)
+        self._windows.pop(key, None)
         self._no_jobs.pop(key, None)
         self._backoff.succeeded(key)
         self._observer.forget(key)

@@ -37,3 +37,17 @@ def rescale(kind: str, observed: Mapping[str, Any], replicas: int) -> Manifest:
     """A workload as the API server has it, with another number of replicas."""
     scale = group.rescale if kind == group.KIND else engine.rescale
     return scale(observed, replicas)
+
+
+def image_of(observed: Mapping[str, Any]) -> str | None:
+    """The engine's image in a workload as the API server has it; None where it cannot be told."""
+    spec = observed.get("spec") or {}
+    template = spec.get("template") or (spec.get("leaderWorkerTemplate") or {}).get(
+        "leaderTemplate"
+    )
+    pod = (template or {}).get("spec") or {}
+    for container in pod.get("containers") or ():
+        if container.get("name") == engine.CONTAINER:
+            image = container.get("image")
+            return image if isinstance(image, str) else None
+    return None

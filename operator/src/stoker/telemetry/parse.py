@@ -15,6 +15,7 @@ from typing import Any, Final
 from prometheus_client.parser import text_string_to_metric_families
 
 from stoker.model.load import EngineSample, FrontendSample
+from stoker.telemetry.timings import timings_of
 
 _RUNNING: Final = "vllm:num_requests_running"
 _WAITING: Final = "vllm:num_requests_waiting"
@@ -41,6 +42,7 @@ def engine_sample(pod: str, text: str) -> EngineSample:
         waiting=_count(values, _WAITING),
         kv_cache=max(values[_KV_CACHE]) if _KV_CACHE in values else None,
         kv_tokens=_kv_tokens(text),
+        timings=timings_of(text),
     )
 
 

@@ -4,7 +4,9 @@ Which pods are asked is read from the watches at every sweep, so a pod that is g
 a sample, and a sample is joined to live pods by construction. Two cadences: with replicas, every
 two seconds; at zero, where nothing but the frontend can have news, its one small statistics page
 five times a second, so that the first request that is held wakes the service at once. A frontend
-that pushes a hint is looked at immediately, at zero only; a lost hint costs one interval.
+that pushes a hint is looked at immediately, at zero only; a lost hint costs one interval. A service
+whose number of replicas is fixed has nothing to decide by its load; it is looked at calmly, twice a
+minute, until its engines' times are known.
 
 Who has to answer: every frontend that is ready, and every engine that is ready and stays. Draining
 frontends are asked too, as they may hold requests, but may be silent. Whoever must answer and does
@@ -33,6 +35,7 @@ INTERVAL_S: Final = 2.0
 INTERVAL_AT_ZERO_S: Final = 0.2
 # Steady numbers wake a pass this often, so that windows fill; changed ones at once.
 _HEARTBEAT_S: Final = 5.0
+_CALM_S: Final = 30.0
 # Hints come from pods; between two sweeps they cannot ask for more than this.
 _HINT_PAUSE_S: Final = 0.05
 
@@ -44,6 +47,8 @@ class _Watch:
     task: asyncio.Task[None]
     hint: asyncio.Event = field(default_factory=asyncio.Event)
     load: Load | None = None
+    calm: bool = False
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)  # it is calm no more
 
 
 class Samplers:
@@ -58,11 +63,16 @@ class Samplers:
         self._wake = wake
         self._watches: dict[Key, _Watch] = {}
 
-    def ensure(self, key: Key, *, wanted: bool) -> None:
-        """Start or stop sampling a service."""
+    def ensure(self, key: Key, *, wanted: bool, calm: bool = False) -> None:
+        """Start or stop sampling a service; `calm` where nothing has to be decided soon."""
         if wanted and key not in self._watches:
             task = asyncio.create_task(self._run(key), name=f"sampler {key}")
-            self._watches[key] = _Watch(task)
+            self._watches[key] = _Watch(task, calm=calm)
+        elif wanted:
+            watch = self._watches[key]
+            if watch.calm and not calm:
+                watch.hurry.set()
+            watch.calm = calm
         elif not wanted and key in self._watches:
             self._watches.pop(key).task.cancel()
 
@@ -109,6 +119,11 @@ class Samplers:
             if woken is None or _differs(woken, load) or load.time - woken.time >= _HEARTBEAT_S:
                 woken = load
                 self._wake(key)
+            if watch.calm:
+                watch.hurry.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(watch.hurry.wait(), _CALM_S)
+                continue
             await asyncio.sleep(_HINT_PAUSE_S)
             at_zero = not any(_is_engine(pod) for pod in pods)
             pause = INTERVAL_AT_ZERO_S if at_zero else INTERVAL_S

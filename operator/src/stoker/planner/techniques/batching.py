@@ -97,6 +97,8 @@ def explain_sequences(ask: Ask, decided: Decided) -> Technique:
         return Technique(SEQUENCES, "on", reasons.AS_ASKED, why)
     pace = words.seconds(decided.expected.itl_s.typical)
     why = f"{used}: {fit} of the workload fit, {pace} per token at {decided.expected.concurrency}"
+    if decided.residual.itl != 1:
+        why += f" (measured: {decided.residual.itl:.2f} of the estimate)"
     return Technique(SEQUENCES, "on", reasons.FOLLOWS_LOAD, why)
 
 
@@ -152,7 +154,9 @@ def explain_utilization(ask: Ask, decided: Decided) -> Technique:
         return Technique(UTILIZATION, "off", reason, why)
     free = words.gib(decided.memory.total - decided.memory.usable)
     why = f"{used:g} of {words.gib(decided.memory.total)}; {free} stay free"
+    measured = decided.residual.kv
+    told = "" if measured == 1 else f"; measured: {measured:.2f} of the predicted KV cache"
     if ask.request.gpu_memory_utilization is not None:
-        return Technique(UTILIZATION, "on", reasons.AS_ASKED, why)
-    why += " for what the estimate does not know"
+        return Technique(UTILIZATION, "on", reasons.AS_ASKED, f"{why}{told}")
+    why += f" for what the estimate does not know{told}"
     return Technique(UTILIZATION, "on", reasons.HARDWARE_DECIDES, why)

@@ -1,0 +1,74 @@
+"""An engine's own histograms of time, of which the sums and counts are read.
+
+vLLM writes a dozen histograms with dozens of lines each; a mean takes two of them. Other lines are
+passed over by their beginning alone. `inter_token_latency_seconds` was once called
+`time_per_output_token_seconds`, and some versions write both, with the same numbers. What of a
+prompt was computed is not told by old versions: then all of it was.
+
+Scaling does not need these numbers, so nothing that is wrong with them may cost it a sample: what
+is absent, negative, infinite or not a number gives no timings at all, and no error.
+"""
+
+import math
+from typing import Final
+
+from stoker.model.timing import Timings
+
+_NAMES: Final = {
+    "vllm:time_to_first_token_seconds_count": "first_tokens",
+    "vllm:time_to_first_token_seconds_sum": "first_token_s",
+    "vllm:inter_token_latency_seconds_count": "gaps",
+    "vllm:inter_token_latency_seconds_sum": "gap_s",
+    "vllm:time_per_output_token_seconds_count": "old_gaps",
+    "vllm:time_per_output_token_seconds_sum": "old_gap_s",
+    "vllm:request_generation_tokens_count": "requests",
+    "vllm:request_generation_tokens_sum": "generated_tokens",
+    "vllm:request_queue_time_seconds_sum": "queue_s",
+    "vllm:request_prompt_tokens_sum": "prompt_tokens",
+    "vllm:request_prefill_kv_computed_tokens_sum": "computed_tokens",
+    "vllm:num_preemptions_total": "preemptions",
+}
+_LINES: Final = tuple(_NAMES)
+# One line per name and data parallel rank; more than this is no engine.
+_LINES_LIMIT: Final = 8192
+# No engine has counted so much; the sums of two such numbers are still exact to a token.
+_LIMIT: Final = 1e15
+
+
+def timings_of(text: str) -> Timings | None:
+    """What an engine's metrics tell of its times; None where they do not."""
+    found: dict[str, float] = {}
+    lines = [line for line in text.splitlines() if line.startswith(_LINES)]
+    if len(lines) > _LINES_LIMIT:
+        return None
+    for line in lines:
+        # `name{labels} value`; labels may hold blanks and braces, a value holds neither.
+        start, _, rest = line.partition("{")
+        name = start.split(" ", 1)[0]
+        if name not in _NAMES:
+            continue  # a longer name
+        value = _number(rest.rpartition("}")[2] if rest else start.partition(" ")[2])
+        if value is None:
+            return None
+        field = _NAMES[name]
+        found[field] = found.get(field, 0.0) + value
+    old = {name: found.pop(f"old_{name}", None) for name in ("gaps", "gap_s")}
+    for name, value in old.items():
+        if value is not None:
+            found.setdefault(name, value)
+    if "prompt_tokens" in found:
+        found.setdefault("computed_tokens", found["prompt_tokens"])
+    found.setdefault("preemptions", 0.0)
+    if len(found) < len(Timings.__dataclass_fields__):
+        return None
+    return Timings(**found)
+
+
+def _number(text: str) -> float | None:
+    """The value of a line, which a time stamp may follow."""
+    parts = text.split()
+    try:
+        value = float(parts[0])
+    except (IndexError, ValueError):
+        return None
+    return value if math.isfinite(value) and 0 <= value <= _LIMIT else None

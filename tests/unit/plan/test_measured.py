@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 
 from stoker.model import reasons
+from stoker.model.load import Load
 from stoker.model.timing import Seen, Timings
-from stoker.plan import measured
+from stoker.plan import measured, windows
 from stoker.plan.measured import Measured
 from stoker.plan.stored import PLANNER_VERSION
+from stoker.plan.windows import Windows
 from stoker.planner.calibration import Residual
 from stoker.planner.feedback import Finding
+from stoker.telemetry.parse import engine_sample
 from tests.unit.plan import worlds
 from tests.unit.plan.worlds import PLANNING, World
 
@@ -236,6 +239,43 @@ def test_times_correct_the_next_plan_and_are_told() -> None:
     world.change(worlds.spec(**L4, optimization={"objective": "throughput"}))
     world.look()
     assert "(measured: 1.50 of the estimate)" in why(world, "maxNumSeqs")
+
+
+def page(requests: int, itl: float) -> str:
+    """What an engine's metrics say after so many requests like those of the plan."""
+    counted = {
+        "time_to_first_token_seconds_count": requests,
+        "time_to_first_token_seconds_sum": 0.3 * requests,
+        "inter_token_latency_seconds_count": 255 * requests,
+        "inter_token_latency_seconds_sum": 255 * requests * itl,
+        "request_generation_tokens_count": requests,
+        "request_generation_tokens_sum": 256 * requests,
+        "request_queue_time_seconds_sum": 0,
+        "request_prompt_tokens_sum": 1024 * requests,
+        "num_requests_running": 4,
+        "num_requests_waiting": 0,
+    }
+    return "".join(f'vllm:{name}{{engine="0"}} {value}\n' for name, value in counted.items())
+
+
+@pytest.mark.parametrize(("itl", "factor"), [(0.1, 1.638), (math.nan, None), (-0.1, None)])
+def test_from_pages_of_metrics_to_the_status(itl: float, factor: float | None) -> None:
+    world = settled()
+    revision = world.status["revision"]
+    (name,) = [name for name, pod in world.pods.items() if pod.revision == revision]
+    seen = Windows()
+    for look in range(100):
+        sample = engine_sample(name, page(10 * look, itl))
+        assert (sample.running, sample.waiting) == (4, 0)
+        load = Load(5.0 * look, (), (sample,))
+        seen = windows.advance(seen, load, world.pods.values(), revision, settled=False)
+    world.seen = seen.closed
+    world.settle()
+    if factor is None:
+        assert seen.closed == ()
+        assert "measured" not in world.status["plan"]
+    else:
+        assert entry(world)["itl"] == pytest.approx(factor, rel=0.01)
 
 
 @pytest.mark.parametrize("itl", [math.nan, math.inf, 0.0, -1.0])

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 from stoker.catalog.load import builtin_engines, builtin_gpus
 from stoker.model.sizing import Adapter, Configuration
 from stoker.planner import flags
-from stoker_worker.modelfacts import FULL, Layers, ModelFacts, Quantization
+from stoker_worker.modelfacts import Quantization
+from tests.support.tiny import TINY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from stoker.catalog.engines import EngineFeatures
     from stoker.catalog.gpus import Gpu
+    from stoker_worker.modelfacts import ModelFacts
 
 # Where a plan names the draft's folder.
 DRAFT = "/models/draft"
@@ -27,22 +29,6 @@ ADAPTERS = "/models/adapters"
 # word: the engine learns it from the plugin.
 PACKAGES = ("runai-model-streamer", "fastsafetensors", "instanttensor")
 
-TINY = ModelFacts(
-    digest="",
-    architecture="LlamaForCausalLM",
-    model_type="llama",
-    dtype="bfloat16",
-    hidden=192,
-    heads=4,
-    vocab=768,
-    max_positions=8192,
-    layers=(Layers(3, FULL, kv_heads=2, head_dim=64),),
-    parameters=1_500_000,
-    embedding_parameters=147_456,
-    weight_bytes=3_000_000,
-    intermediate=576,
-    tied_embeddings=True,
-)
 MIXTURE = replace(TINY, architecture="MixtralForCausalLM", model_type="mixtral", experts=8,
                   experts_active=2, expert_parameters=1_000_000)  # fmt: skip
 

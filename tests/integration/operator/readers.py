@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from stoker_worker import modelfacts
 from stoker_worker.contract import MODEL_DIR, Termination
-from stoker_worker.modelfacts import Layers, ModelFacts
+from stoker_worker.modelfacts import ModelFacts
 from tests.support.families import FAMILIES
+from tests.support.tiny import TINY
 
 if TYPE_CHECKING:
     from typing import Self
@@ -23,22 +24,6 @@ if TYPE_CHECKING:
 
 _PODS = "/api/v1/pods?labelSelector=stoker.dev/component=facts"
 _PAUSE_S = 0.2
-TINY = ModelFacts(
-    digest="sha256:tiny",
-    architecture="LlamaForCausalLM",
-    model_type="llama",
-    dtype="bfloat16",
-    hidden=256,
-    heads=8,
-    vocab=512,
-    max_positions=8192,
-    layers=(Layers(4, modelfacts.FULL, kv_heads=4, head_dim=32),),
-    parameters=4_000_000,
-    embedding_parameters=262_144,
-    weight_bytes=8_000_000,
-    bytes_by_dtype={"BF16": 8_000_000},
-    intermediate=768,
-)
 _FOLDERS: dict[str, ModelFacts | Termination] = {
     "huge": replace(
         TINY,

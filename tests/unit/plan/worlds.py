@@ -33,7 +33,8 @@ from stoker.naming import Component
 from stoker.plan.service import plan_service
 from stoker_worker import modelfacts
 from stoker_worker.contract import Termination
-from stoker_worker.modelfacts import Layers, ModelFacts
+from stoker_worker.modelfacts import ModelFacts
+from tests.support.families import FAMILIES
 
 KEY = Key("chat", "llama")
 PLATFORM = Platform(
@@ -89,22 +90,7 @@ PLANNING = replace(
     },
 )
 # Llama 3.1 8B.
-FACTS = ModelFacts(
-    digest="sha256:llama",
-    architecture="LlamaForCausalLM",
-    model_type="llama",
-    dtype="bfloat16",
-    hidden=4096,
-    heads=32,
-    vocab=128_256,
-    max_positions=131_072,
-    layers=(Layers(32, modelfacts.FULL, kv_heads=8, head_dim=128),),
-    parameters=8_030_261_248,
-    embedding_parameters=1_050_673_152,
-    weight_bytes=16_060_522_496,
-    bytes_by_dtype={"BF16": 16_060_522_496},
-    intermediate=14_336,
-)
+FACTS = replace(FAMILIES["llama-3.1-8b"].facts, digest="sha256:llama")
 
 
 def spec(**fields: Any) -> InferenceServiceSpec:

@@ -425,6 +425,7 @@ def test_adapters_that_are_not_there_or_too_large_are_refused() -> None:
     assert unknown.reason == "AdapterNotFound"
     assert "sql" in unknown.message
     assert "found: lora/big" in unknown.message
+    assert "stoker.dev/reread-model" in unknown.message
     big = refused(facts, "nvidia-l4", adapters=_adapters("big")).verdict
     assert big.reason == "AdapterRankTooHigh"
     assert "at most 512" in big.message

@@ -25,7 +25,7 @@ def refuse(ask: Ask, gpu: Gpu) -> Verdict | None:
                 reasons.ADAPTER_NOT_FOUND,
                 f"model.adapters: {each.name}: no adapter was found in folder {each.folder} of the "
                 f"model; found: {known}. Correct the uri; a folder that was added since the model "
-                "was read is seen by a service that is created anew",
+                "was read is seen once the annotation stoker.dev/reread-model gets another value",
             )
         if ranks[each.folder] > lora.RANKS[-1]:
             return Verdict(

@@ -12,7 +12,6 @@ import pytest
 
 from stoker.naming import Component
 from tests.integration.operator.pods import Engine, Frontend, make_ready
-from tests.integration.operator.readers import TINY
 from tests.integration.operator.support import (
     OperatorProcess,
     condition,
@@ -20,6 +19,7 @@ from tests.integration.operator.support import (
     service,
     wait_for,
 )
+from tests.support.tiny import TINY
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -215,3 +215,68 @@ def test_files_that_are_no_service(tmp_path: Path, facts: Path) -> None:
     assert result.exit_code == 2
     assert "not JSON" in result.stderr
     assert run(service).exit_code == 2
+
+
+def node(product: str, **labels: str) -> dict[str, Any]:
+    return {
+        "kind": "Node",
+        "metadata": {"name": product, "labels": {"nvidia.com/gpu.product": product, **labels}},
+        "status": {
+            "allocatable": {"nvidia.com/gpu": "4"},
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
+    }
+
+
+def test_nodes_of_a_file_order_the_choices(service: Path, facts: Path, tmp_path: Path) -> None:
+    file = tmp_path / "nodes.json"
+    any_type = ("--what-if", "accelerator.types=")
+    either = ("--gpu", "nvidia-l4", "--gpu", "nvidia-h200")
+    before = data(service, "--facts", facts, *either)
+    assert before["configuration"]["accelerator"] == "nvidia-l4"
+    old = {"nvidia.com/cuda.driver.major": "470"}
+    for document in (
+        {"kind": "List", "items": [node("NVIDIA-H200", **old)]},
+        {"kind": "NodeList", "items": [node("NVIDIA-H200", **old)]},
+        node("NVIDIA-H200", **old),
+    ):
+        file.write_text(json.dumps(document))
+        for types in (any_type, either):
+            found = data(service, "--facts", facts, *types, "--nodes", file)
+            assert found["configuration"]["accelerator"] == "nvidia-h200"
+            assert [each["reason"] for each in found["hints"]] == ["DriverTooOld"]
+    table = run(service, "--facts", facts, *either, "--nodes", file).stdout
+    assert "DriverTooOld: Nodes with nvidia-h200 have NVIDIA driver 470" in table
+    # A type without a node is planned all the same.
+    alone = data(service, "--facts", facts, "--nodes", file)
+    assert alone["configuration"]["accelerator"] == "nvidia-l4"
+    assert "hints" not in alone
+
+
+def test_nodes_are_known_by_the_administrators_marks(
+    service: Path, facts: Path, tmp_path: Path
+) -> None:
+    values = tmp_path / "values.yaml"
+    marks = {"resource": "example.com/gpu", "nodeSelector": {"nvidia.com/gpu.product": "Mine"}}
+    values.write_text(yaml.safe_dump({"accelerators": {"nvidia-h200": marks}}))
+    mine = node("Mine")
+    mine["status"]["allocatable"] = {"example.com/gpu": "2"}
+    file = tmp_path / "nodes.yaml"
+    file.write_text(yaml.safe_dump_all([node("NVIDIA-H200"), mine]))
+    either = ("--gpu", "nvidia-l4", "--gpu", "nvidia-h200", "--nodes", file)
+    found = data(service, "--facts", facts, *either, "--catalogue", values)
+    assert found["configuration"]["accelerator"] == "nvidia-h200"
+    file.write_text(yaml.safe_dump_all([node("NVIDIA-H200")]))
+    found = data(service, "--facts", facts, *either, "--catalogue", values)
+    assert found["configuration"]["accelerator"] == "nvidia-l4"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "3", '{"kind": "PodList", "items": [{}]}'])
+def test_a_file_without_nodes_is_refused(
+    service: Path, facts: Path, tmp_path: Path, content: str
+) -> None:
+    file = tmp_path / "nodes.json"
+    file.write_text(content)
+    result = run(service, "--facts", facts, "--nodes", file)
+    assert result.exit_code == 2
+    assert "holds no nodes; write it with: kubectl get nodes -o json" in result.stderr

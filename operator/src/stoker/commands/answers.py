@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, Final
 
+from stoker.model.plan import Verdict
 from stoker.model.sizing import Infeasible, Planned
 from stoker.planner.ladder import Rung
 
@@ -17,11 +18,15 @@ _SPELLED: Final = {
 }
 
 
-def as_data(answer: Planned | Infeasible, rungs: Sequence[Rung] = ()) -> dict[str, Any]:
+def as_data(
+    answer: Planned | Infeasible, rungs: Sequence[Rung] = (), notes: Sequence[Verdict] = ()
+) -> dict[str, Any]:
     """Plain values; sizes in bytes, times in seconds, as in the planner's values."""
     data = {"planned": isinstance(answer, Planned), **_plain(answer)}
     if rungs:
         data["ladder"] = [_rung(rung) for rung in rungs]
+    if notes:
+        data["hints"] = [_plain(note) for note in notes]
     return data
 
 

@@ -1,5 +1,6 @@
 """What `stoker plan` reads: a service, a model, a catalogue. Each error names the field."""
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from stoker.api.v1alpha1 import InferenceService
 from stoker.catalog.gpus import Gpu
 from stoker.catalog.hardware import CatalogError
 from stoker.catalog.load import builtin_gpus
-from stoker.catalog.overrides import gpus_of, known_plugins
+from stoker.catalog.overrides import gpus_of, known_plugins, marked
 from stoker.errors import StokerError
+from stoker.model.inventory import Inventory, inventory_of, node_of
+from stoker.model.platform import AcceleratorPlatform
 from stoker.settings import AcceleratorSettings
 from stoker_worker.inspect import InspectError, inspect_model
 from stoker_worker.modelfacts import FactsError, ModelFacts, from_json
@@ -59,9 +62,50 @@ def read_facts(folder: Path | None, file: Path | None, *, allow_pickle: bool = F
 
 def read_catalogue(path: Path | None) -> dict[str, Gpu]:
     """Stoker's own types, with the `accelerators` of an administrator's file on top."""
-    gpus = builtin_gpus()
+    try:
+        return {**builtin_gpus(), **gpus_of(_entries(path))}
+    except CatalogError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def read_nodes(path: Path, catalogue: Path | None, gpus: Mapping[str, Gpu]) -> Inventory:
+    """What the nodes in a file have of each type; the file is `kubectl get nodes -o json`'s.
+
+    By the administrator's resources and labels, or those that the chart has for Stoker's own types.
+    """
+    items: list[Any] = []
+    for document in _nodes(path):
+        listed = isinstance(document, dict) and str(document.get("kind", "")).endswith("List")
+        items.extend((document.get("items") or ()) if listed else [document])
+    strange = [each for each in items if not isinstance(each, dict) or each.get("kind") != "Node"]
+    if strange or not items:
+        raise InputError(f"{path}: holds no nodes; write it with: kubectl get nodes -o json")
+    entries = _entries(catalogue)
+    usual = {
+        name: AcceleratorSettings.model_validate({"like": name})
+        for name in gpus
+        if name not in entries
+    }
+    marks = {name: marked(name, {**usual, **entries}) for name in gpus}
+    accelerators = {
+        name: AcceleratorPlatform(name, entry.resource, entry.node_selector)
+        for name, entry in marks.items()
+    }
+    return inventory_of([node_of(each, accelerators) for each in items], accelerators)
+
+
+def _nodes(path: Path) -> list[Any]:
+    """As JSON first: the list of a large cluster takes a YAML reader minutes."""
+    try:
+        return [json.loads(_text(path))]
+    except ValueError:
+        return _documents(path)
+
+
+def _entries(path: Path | None) -> dict[str, AcceleratorSettings]:
+    """The `accelerators` of an administrator's file; none without a file."""
     if path is None:
-        return gpus
+        return {}
     documents = _documents(path)
     data = documents[0] if documents else None
     if isinstance(data, dict) and isinstance(data.get("accelerators"), dict):
@@ -69,12 +113,11 @@ def read_catalogue(path: Path | None) -> dict[str, Gpu]:
     if not isinstance(data, dict):
         raise InputError(f"{path}: must be a mapping of accelerator names, or have `accelerators:`")
     try:
-        entries = {
+        return {
             str(name): AcceleratorSettings.model_validate(entry or {})
             for name, entry in data.items()
         }
-        return {**gpus, **gpus_of(entries)}
-    except (ValidationError, CatalogError) as error:
+    except ValidationError as error:
         raise InputError(f"{path}: {error}") from error
 
 

@@ -25,7 +25,9 @@ from stoker.commands import answers, inputs, present, running, tables
 from stoker.commands.exits import Exit
 from stoker.commands.inputs import InputError
 from stoker.commands.running import CommandError
+from stoker.model.inventory import hints
 from stoker.model.observed import Key
+from stoker.model.plan import Verdict
 from stoker.model.sizing import Planned
 from stoker.planner.decide import plan as decide
 from stoker.planner.decide import problem_of
@@ -58,6 +60,7 @@ class Files:
     what_if: tuple[str, ...]
     ladder: bool
     allow_pickle: bool
+    nodes: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,10 @@ def plan(  # noqa: PLR0917 - the options, as typer reads them
         bool,
         typer.Option("--allow-pickle", help="As with models.allowPickle; nothing is unpickled."),
     ] = False,
+    nodes: Annotated[
+        Path | None,
+        typer.Option(help="Output of `kubectl get nodes -o json`: what is there comes first."),
+    ] = None,
     of: Annotated[
         str | None,
         typer.Option("--of", metavar="SERVICE", help="Show the plan of a service of the cluster."),
@@ -144,6 +151,7 @@ def plan(  # noqa: PLR0917 - the options, as typer reads them
         tuple(what_if or ()),
         ladder,
         allow_pickle,
+        nodes,
     )
     where = Where(namespace, kubeconfig, context)
     try:
@@ -180,10 +188,13 @@ def _service_name(
                 "file asks no cluster"
             )
         return ""
-    if files != Files(None, None, (), None, None, (), (), ladder=False, allow_pickle=False):
+    if files != Files(
+        None, None, (), None, None, (), (), ladder=False, allow_pickle=False, nodes=None
+    ):
         raise InputError(
-            "--model, --facts, --gpu, --catalogue, --engine-version, --plugin, --what-if, --ladder "
-            "and --allow-pickle go with FILE: a cluster's service is planned by its operator"
+            "--model, --facts, --gpu, --catalogue, --engine-version, --plugin, --what-if, "
+            "--ladder, --allow-pickle and --nodes go with FILE: a cluster's service is planned by "
+            "its operator"
         )
     name = (of if accept is None else accept) or ""
     for text in (name, *([] if where.namespace is None else [where.namespace])):
@@ -203,17 +214,26 @@ def _plan_file(file: Path, files: Files, output: Output) -> Exit:
     if types:
         request = replace(request, accelerators=types)
     features = builtin_engines()[request.engine].at(version, plugins)
-    answer = decide(request, known, gpus, features)
+    inventory = (
+        None if files.nodes is None else inputs.read_nodes(files.nodes, files.catalogue, gpus)
+    )
+    supply = None if inventory is None else inventory.supply(request.accelerators or tuple(gpus))
+    answer = decide(request, known, gpus, features, inventory=supply)
+    notes: list[Verdict] = []
+    if inventory is not None and isinstance(answer, Planned):
+        name = answer.configuration.accelerator
+        notes = hints(name, inventory, gpus[name], features.driver)
     rungs: tuple[Rung, ...] = ()
     if files.ladder and isinstance(answer, Planned):
         rungs = climb(problem_of(request, known, gpus, features), answer.configuration)
     if output is Output.TABLE:
         console = Console()
         tables.show(console, answer)
+        tables.show_hints(console, notes)
         if rungs:
             tables.show_ladder(console, rungs)
     else:
-        _print_data(answers.as_data(answer, rungs), output)
+        _print_data(answers.as_data(answer, rungs, notes), output)
     return Exit.DONE if isinstance(answer, Planned) else Exit.REFUSED
 
 

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from stoker.model.plan import Verdict
 from stoker.model.sizing import GIB, Alternative, Expected, Infeasible, Planned, Range, Technique
 from stoker.planner import words
 from stoker.planner.ladder import Rung
@@ -17,6 +18,13 @@ def show(console: Console, answer: Planned | Infeasible) -> None:
         _show_plan(console, answer)
     else:
         _show_refusal(console, answer)
+
+
+def show_hints(console: Console, notes: Sequence[Verdict]) -> None:
+    """What nodes of the planned type say against the plan."""
+    for note in notes:
+        text = escape(f"{note.reason}: {note.message}")
+        console.print(f"[bold yellow]Nodes[/] {text}", soft_wrap=True, highlight=False)
 
 
 def show_ladder(console: Console, rungs: Sequence[Rung]) -> None:

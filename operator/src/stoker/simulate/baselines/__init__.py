@@ -1,11 +1,31 @@
 """Policies to compare with, by the name that `stoker simulate --policy` takes.
 
-`stoker.simulate.policy` says what a policy is and how to add one.
+`stoker.simulate.policy` says what a policy is and how to add one; `docs/simulator.md` lists these
+with their sources and with what was simplified.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
+from stoker.simulate.baselines.aibrix import aibrix_apa, aibrix_kpa
+from stoker.simulate.baselines.hpa import hpa, hpa_pods, hpa_queue, hpa_zero
+from stoker.simulate.baselines.keda import keda, keda_gateway
+from stoker.simulate.baselines.knative import knative, knative_rps
+from stoker.simulate.baselines.kubeai import kubeai
+from stoker.simulate.baselines.rayserve import ray_serve
 from stoker.simulate.policy import Factory
 
-BASELINES: Final[Mapping[str, Factory]] = {}
+BASELINES: Final[Mapping[str, Factory]] = {
+    "knative": knative,
+    "knative-rps": knative_rps,
+    "hpa": hpa,
+    "hpa-zero": hpa_zero,
+    "hpa-queue": hpa_queue,
+    "hpa-pods": hpa_pods,
+    "keda": keda,
+    "keda-gateway": keda_gateway,
+    "kubeai": kubeai,
+    "aibrix-apa": aibrix_apa,
+    "aibrix-kpa": aibrix_kpa,
+    "ray-serve": ray_serve,
+}

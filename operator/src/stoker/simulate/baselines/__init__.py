@@ -13,6 +13,8 @@ from stoker.simulate.baselines.keda import keda, keda_gateway
 from stoker.simulate.baselines.knative import knative, knative_rps
 from stoker.simulate.baselines.kubeai import kubeai
 from stoker.simulate.baselines.rayserve import ray_serve
+from stoker.simulate.baselines.wva_queueing import wva_queueing
+from stoker.simulate.baselines.wva_saturation import wva_v1, wva_v2
 from stoker.simulate.policy import Factory
 
 BASELINES: Final[Mapping[str, Factory]] = {
@@ -28,4 +30,7 @@ BASELINES: Final[Mapping[str, Factory]] = {
     "aibrix-apa": aibrix_apa,
     "aibrix-kpa": aibrix_kpa,
     "ray-serve": ray_serve,
+    "wva-v1": wva_v1,
+    "wva-v2": wva_v2,
+    "wva-queueing": wva_queueing,
 }

@@ -8,6 +8,14 @@ from collections.abc import Mapping
 from typing import Final
 
 from stoker.simulate.baselines.aibrix import aibrix_apa, aibrix_kpa
+from stoker.simulate.baselines.dynamo import (
+    dynamo,
+    dynamo_constant,
+    dynamo_kalman,
+    dynamo_load,
+    dynamo_thresholds,
+    dynamo_throughput,
+)
 from stoker.simulate.baselines.hpa import hpa, hpa_pods, hpa_queue, hpa_zero
 from stoker.simulate.baselines.keda import keda, keda_gateway
 from stoker.simulate.baselines.knative import knative, knative_rps
@@ -33,4 +41,10 @@ BASELINES: Final[Mapping[str, Factory]] = {
     "wva-v1": wva_v1,
     "wva-v2": wva_v2,
     "wva-queueing": wva_queueing,
+    "dynamo": dynamo,
+    "dynamo-throughput": dynamo_throughput,
+    "dynamo-constant": dynamo_constant,
+    "dynamo-kalman": dynamo_kalman,
+    "dynamo-load": dynamo_load,
+    "dynamo-thresholds": dynamo_thresholds,
 }

@@ -8,13 +8,14 @@ until something else came, and give the last value while they know too little.
   order is (1, 1, 0) without drift, in the original's plain scale: the next change is phi times the
   last one, phi by least squares over all changes and within (-1, 1). From five values on; never
   below zero. A series of one value is that value.
-* Kalman: a local linear trend with level and slope, q_level 1, q_trend 0.1, r 10, covariance 1000 at
-  the start. The original's setting of five points is never asked for in its code, nor here.
+* Kalman: a local linear trend with level and slope, q_level 1, q_trend 0.1, r 10, covariance 1000
+  at the start. The original's setting of five points is never asked for in its code, nor here.
 
 Prophet, the fourth choice, is left out.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, Literal
 
 Method = Literal["constant", "arima", "kalman"]
@@ -90,10 +91,10 @@ class Forecast:
             return self.trend.level
         if self.method == "constant" or len(self.values) < _POINTS:
             return self.values[-1]
-        changes = [last - first for first, last in zip(self.values, self.values[1:], strict=False)]
+        changes = [last - first for first, last in pairwise(self.values)]
         before = sum(each * each for each in changes[:-1])
         if before == 0:
             return self.values[-1]
-        both = sum(first * last for first, last in zip(changes, changes[1:], strict=False))
+        both = sum(first * last for first, last in pairwise(changes))
         phi = max(-_STABLE, min(both / before, _STABLE))
         return max(0.0, self.values[-1] + phi * changes[-1])

@@ -45,7 +45,7 @@ def test_a_policy_is_pure(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BASELINES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(data=st.data())
 def test_whatever_is_seen_is_answered_with_a_number_and_a_reason(name: str, data: Any) -> None:
     policy = BASELINES[name](SETTING, None)

@@ -20,11 +20,13 @@ def test_five_waiting_requests_per_replica_and_the_rules_of_the_hpa() -> None:
     assert changes(answers) == [(0.0, 1), (30.0, 4), (360.0, 1)]
 
 
-def test_what_the_gateway_holds_is_invisible_to_the_engines_gauge() -> None:
+def test_what_the_gateway_holds_is_invisible_to_the_gauge_of_no_engine() -> None:
     cluster = Cluster(keda(SETTING, None))
-    assert cluster.ask(0.0, look(0.0, engine(100), held=500)) == 1
+    assert cluster.ask(0.0, look(0.0, held=500)) == 1
     seeing = Cluster(keda_gateway(SETTING, None))
-    assert seeing.ask(0.0, look(0.0, engine(100), held=500)) == 4
+    assert seeing.ask(0.0, look(0.0, held=500)) == 4
+    # With one, it would be in its queue.
+    assert cluster.ask(15.0, look(15.0, engine(100), held=500)) == 4
 
 
 def test_zero_comes_360_s_after_the_last_traffic_and_a_request_brings_one_replica() -> None:

@@ -31,6 +31,7 @@ from stoker.simulate.baselines.readings import (
     Counters,
     Traffic,
     extended_counters,
+    queued_in_engines,
     scraped,
     traffic_in,
 )
@@ -127,7 +128,7 @@ class Dynamo:
         if not seen.requests or seen.output_tokens < 1:
             return None, "no lengths yet"
         engine = Engine(self.service, seen.input_tokens, seen.output_tokens)
-        loads = [engine.load_of(each) for each in newest.replicas]
+        loads = [engine.load_of(each) for each in queued_in_engines(newest).replicas]
         if self.load == "thresholds":
             return self._by_use(loads)
         return self._by_latency(engine, loads)

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from stoker.simulate.baselines.readings import Series, scraped
+from stoker.simulate.baselines.readings import Series, queued_in_engines, scraped
 from stoker.simulate.policy import Decision, Pipeline, Policy, Sample, Setting, Snapshot
 
 SYNC_S: Final = 15.0
@@ -90,7 +90,8 @@ class Hpa:
         if seen is None:
             return Decision(sample.wanted, "no metric yet", history)
         if self.signal == "per pod":
-            values = [each.running + each.waiting for each in seen.replicas]
+            engines = queued_in_engines(seen).replicas
+            values = [each.running + each.waiting for each in engines]
             missing = max(0, sample.created - len(values))
             desired = per_pod(values, missing, self.target, sample.wanted)
             said = f"{sum(values)} on {len(values)} pods, {missing} not reporting"

@@ -14,11 +14,11 @@ as the scrape.
 * `keda`: requests waiting in engines, at least one replica. With zero there would be no engine to
   export the gauge, an empty answer counts as 0, and nothing would ever start again.
 * `keda-gateway`: the tutorial's second trigger beside it, 1 while requests came in the last minute
-  and 0 otherwise, counted at the router; so zero works. What waits at the gateway counts as
-  waiting; the router of the tutorial holds nothing, and has no gauge for it.
+  and 0 otherwise, counted at the router; so zero works. What waits at the gateway while no engine
+  answers counts as waiting; the router of the tutorial holds nothing, and has no gauge for it.
 
-Taken for granted: the queue is summed over the engines. The query of the chart is not, and KEDA
-answers several series with an error; with more than one replica it would scale by its fallback.
+Taken for granted, in its favour: the queue is summed over the engines. The query of the chart is
+not, and KEDA answers several series with an error: with two replicas it would go by its fallback.
 """
 
 from dataclasses import dataclass, replace
@@ -29,6 +29,7 @@ from stoker.simulate.baselines.readings import (
     Counters,
     Series,
     extended_counters,
+    queued_in_engines,
     scraped,
     traffic_in,
 )
@@ -74,7 +75,8 @@ class Keda:
             counters=extended_counters(history.counters, sample.snapshots, seen.time - _TRAFFIC_S),
             to_zero_from=now + _INITIAL_COOLDOWN_S if end is None else end,
         )
-        queue = float(seen.waiting + (seen.held if self.gateway else 0))
+        engines = queued_in_engines(seen)
+        queue = float(engines.waiting + (engines.held if self.gateway else 0))
         traffic = traffic_in(memory.counters, seen.time - _TRAFFIC_S).requests > 0
         active = queue > 0 or (self.gateway and traffic)
         if active:

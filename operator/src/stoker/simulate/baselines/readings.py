@@ -4,10 +4,15 @@ A scrape and a tick of the same length, both counted from zero, would meet at ev
 readings would be of no age. In a cluster their phases are anybody's, and a reading is half a scrape
 interval old on average. So a pipeline behind a scraper of interval s reads every s/2 and sees it
 s/2 late: of that age at every tick, on no luck. `scraped` builds it.
+
+The simulator's frontend holds what would make an engine's queue longer than eight. Most of the
+routers that these policies were written for hold nothing while an engine answers. So a policy that
+looks at engines' queues would see a queue of eight where it would have seen hundreds: for these,
+`queued_in_engines` puts what is held back into the queues, evenly.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stoker.simulate.policy import Pipeline, Snapshot
 
@@ -35,6 +40,19 @@ def mean(series: Series, since: float = float("-inf")) -> float:
     """Of the values younger than `since`; 0 where there are none."""
     values = [value for time, value in series if time > since]
     return sum(values) / len(values) if values else 0.0
+
+
+def queued_in_engines(snapshot: Snapshot) -> Snapshot:
+    """The same where the router holds nothing while a replica answers."""
+    count = len(snapshot.replicas)
+    if not count or not snapshot.held:
+        return snapshot
+    share, rest = divmod(snapshot.held, count)
+    replicas = tuple(
+        replace(each, waiting=each.waiting + share + (number < rest))
+        for number, each in enumerate(snapshot.replicas)
+    )
+    return replace(snapshot, held=0, replicas=replicas)
 
 
 @dataclass(frozen=True, slots=True)

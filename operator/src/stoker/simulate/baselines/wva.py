@@ -22,6 +22,7 @@ from stoker.simulate.baselines.readings import (
     Counters,
     Traffic,
     extended_counters,
+    queued_in_engines,
     scraped,
     traffic_in,
 )
@@ -49,7 +50,7 @@ class Seen:
     """What an analyzer is given."""
 
     peaks: Mapping[str, Peak]  # of pods that report and are still there
-    held: int
+    held: int  # while no pod answers; otherwise it is in their queues
     lengths: Traffic  # of the last 5 min
     traffic: Traffic  # of the last minute
     created: int
@@ -112,7 +113,7 @@ class Wva:
             return Decision(0, "no request for 600 s", memory)
         seen = Seen(
             _peaks(pods, newest),
-            newest.held,
+            queued_in_engines(newest).held,
             traffic_in(counters, newest.time - _LENGTHS_S),
             traffic_in(counters, newest.time - _PEAKS_S),
             sample.created,
@@ -123,7 +124,9 @@ class Wva:
 
 
 def _signals(snapshots: tuple[Snapshot, ...]) -> list[tuple[float, ReplicaSignal]]:
-    return [(each.time, replica) for each in snapshots for replica in each.replicas]
+    return [
+        (each.time, replica) for each in snapshots for replica in queued_in_engines(each).replicas
+    ]
 
 
 def _peaks(pods: tuple[tuple[float, ReplicaSignal], ...], newest: Snapshot) -> dict[str, Peak]:

@@ -20,8 +20,8 @@ the sequences. Capacity c is the median over the replicas.
     up by ceil((demand/0.85 - (ready + pending) · c) / c)
     down by floor((ready · c - demand/0.70) / c)
 
-What is held at the gateway is in the analyzer's formula; the version named above does not fill it
-in yet, so counting it favours it. I and O are those of the whole service here, not of each pod.
+What is held while no replica answers is in the analyzer's formula; the version named above does not
+fill it in yet, so counting it favours it. I and O are those of the whole service, not of each pod.
 """
 
 import math

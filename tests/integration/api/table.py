@@ -404,7 +404,7 @@ EVERYTHING: dict[str, Any] = {
         "queueDepth": 3, "selector": "a=b", "address": "http://llama.default.svc/v1",
         "model": {
             "name": "llama", "architecture": "LlamaForCausalLM", "parameters": 8, "bytes": 16,
-            "digest": "d", "source": "uid/llama", "facts": "{}",
+            "digest": "d", "source": "uid/llama", "facts": "{}", "reread": "again",
         },
         "plan": {
             "summary": "1 x cpu", "accelerator": "cpu", "perReplica": 1, "tensor": 1,
@@ -418,7 +418,7 @@ EVERYTHING: dict[str, Any] = {
                 {"change": "parallelism.tensor: 2", "concurrency": 16, "pricePerHour": "2.20"}
             ],
             "configuration": "{}", "revision": "0123abcd",
-            "inputs": {"spec": "s", "model": "m", "planner": "1"},
+            "inputs": {"spec": "s", "model": "m", "planner": "1", "nodes": "{}"},
             "offer": {"id": "o", "summary": "1 x cpu", "saves": "half"}, "accepted": "p",
             "residual": {"kvTokensPredicted": 32768, "kvTokensReported": 32000},
             "measured": {

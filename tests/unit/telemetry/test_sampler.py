@@ -26,18 +26,20 @@ async def looks(samplers: Samplers, seconds: float) -> int:
 
 
 def test_calm_until_something_is_to_be_decided() -> None:
-    async def story() -> tuple[int, int]:
+    async def story() -> tuple[int, float, int]:
         scraper = Scraper()
         samplers = Samplers(scraper, SystemClock(), lambda _: (), lambda _: None)
         samplers.ensure(KEY, wanted=True, calm=True)
         calm = await looks(samplers, 1)
+        age = samplers.oldest_age()
         samplers.ensure(KEY, wanted=True)
         awake = await looks(samplers, 2)
         samplers.ensure(KEY, wanted=False)
         await samplers.close()
         await scraper.close()
-        return calm, awake
+        return calm, age, awake
 
-    calm, awake = asyncio.run(story())
+    calm, age, awake = asyncio.run(story())
     assert calm == 1
+    assert age == 0  # nobody waits for it
     assert awake > 2

@@ -90,9 +90,13 @@ class Samplers:
         return True
 
     def oldest_age(self) -> float:
-        """Seconds since the newest sample of the service that waits longest for one."""
+        """Seconds since the newest sample of the service that waits longest for one.
+
+        Those that are looked at calmly wait for none.
+        """
         now = self._clock.monotonic()
-        ages = [now - watch.load.time for watch in self._watches.values() if watch.load]
+        watches = [watch for watch in self._watches.values() if not watch.calm]
+        ages = [now - watch.load.time for watch in watches if watch.load]
         return max(ages, default=0.0)
 
     async def close(self) -> None:

@@ -90,7 +90,12 @@ def least_rights(plane: ControlPlane, *, nodes: bool = True) -> Path:
 
 
 def make_claim(
-    plane: ControlPlane, namespace: str, name: str = CLAIM, *, zone: str | None = None
+    plane: ControlPlane,
+    namespace: str,
+    name: str = CLAIM,
+    *,
+    zone: str | None = None,
+    mode: str = "ReadOnlyMany",
 ) -> None:
     """A claim that the controller manager binds, as there is a volume just for it."""
     where = [{"key": "topology.kubernetes.io/zone", "operator": "In", "values": [zone]}]
@@ -98,7 +103,7 @@ def make_claim(
     volume = f"{namespace}-{name}"
     shared = {
         "capacity": {"storage": "1Mi"},
-        "accessModes": ["ReadOnlyMany"],
+        "accessModes": [mode],
         "storageClassName": "",
     }
     plane.apply(
@@ -119,7 +124,7 @@ def make_claim(
             "kind": "PersistentVolumeClaim",
             "metadata": {"name": name, "namespace": namespace},
             "spec": {
-                "accessModes": ["ReadOnlyMany"],
+                "accessModes": [mode],
                 "storageClassName": "",
                 "volumeName": volume,
                 "resources": {"requests": {"storage": "1Mi"}},

@@ -92,9 +92,9 @@ def engine(plane: ControlPlane, namespace: str) -> dict[str, Any] | None:
     return dict(found[0]) if found else None
 
 
-def planned(plane: ControlPlane, namespace: str) -> dict[str, Any]:
+def planned(plane: ControlPlane, namespace: str, name: str = "tiny") -> dict[str, Any]:
     def look() -> dict[str, Any] | None:
-        body = plane.get("infer", "tiny", "-n", namespace)
+        body = plane.get("infer", name, "-n", namespace)
         found: dict[str, Any] | None = body.get("status", {}).get("plan")
         return found
 
@@ -176,6 +176,48 @@ def test_where_the_volume_is_decides_among_nodes_and_is_told(
         assert [each["type"] for each in events if each["reason"] == "VolumeNotOnNodes"] == [
             "Warning"
         ]
+
+
+def test_a_volume_of_one_node_at_a_time_is_where_pods_have_it(
+    plane: ControlPlane, tmp_path: Path, make_node: Callable[..., None]
+) -> None:
+    make_node("a100-4", A100)
+    make_node("l4-4", L4)
+    namespace = plane.namespace("one-node", enforce="restricted")
+    make_claim(plane, namespace, mode="ReadWriteOnce")
+    selector = "stoker.dev/component=engine,stoker.dev/service=tiny"
+    with running(plane, tmp_path, "one-node"):
+        plane.apply(wanted(namespace, "nvidia-l4"))
+        pods = wait_for(
+            "its engine's pod",
+            lambda: plane.get("pods", "-n", namespace, "-l", selector)["items"],
+        )
+        pod = pods[0]["metadata"]["name"]
+        # The scheduler's part.
+        status, answer = plane.request(
+            "POST",
+            f"/api/v1/namespaces/{namespace}/pods/{pod}/binding",
+            {
+                "apiVersion": "v1",
+                "kind": "Binding",
+                "metadata": {"name": pod},
+                "target": {"apiVersion": "v1", "kind": "Node", "name": "l4-4"},
+            },
+        )
+        assert status == 201, answer
+        wait_for(
+            "the operator knows where it is",
+            lambda: (
+                (condition(plane, (namespace, "tiny"), "Schedulable") or {}).get("reason")
+                == "Scheduled"
+            ),
+        )
+        other = wanted(namespace, "nvidia-a100-80gb", "nvidia-l4")
+        other["metadata"]["name"] = "other"
+        plane.apply(other)
+        plan = planned(plane, namespace, "other")
+        assert plan["accelerator"] == "nvidia-l4"
+        assert json.loads(plan["inputs"]["nodes"]) == {"nvidia-a100-80gb": -1, "nvidia-l4": 8}
 
 
 def make_bound(plane: ControlPlane, namespace: str) -> None:

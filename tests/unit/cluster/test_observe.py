@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from stoker import naming
-from stoker.cluster.observe import agreed_facts, facts_in, observed_pod, parse_spec
+from stoker.cluster.claims import Claim, claim_of
+from stoker.cluster.observe import agreed_facts, facts_in, mounts, observed_pod, parse_spec
 from stoker.cluster.status import with_times
 from stoker.model.moment import Moment
 from stoker.naming import Component
@@ -144,3 +145,53 @@ def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
 
 def test_what_is_none_is_absent() -> None:
     assert with_times({"plan": None, "replicas": 0}, {}, 1, NOW) == {"replicas": 0}
+
+
+@pytest.mark.parametrize(
+    ("spec", "status", "found"),
+    [
+        ({}, {}, Claim("Pending", "u")),
+        (
+            {"volumeName": "v", "storageClassName": "fast", "accessModes": ["ReadWriteOnce"]},
+            {"phase": "Bound"},
+            Claim("Bound", "u", "v", "fast", one_node=True),
+        ),
+        ({"storageClassName": ""}, {"phase": "Lost"}, Claim("Lost", "u")),
+        # What the volume grants counts, not what was asked for.
+        (
+            {"accessModes": ["ReadWriteOnce"]},
+            {"phase": "Bound", "accessModes": ["ReadWriteOnce", "ReadOnlyMany"]},
+            Claim("Bound", "u"),
+        ),
+    ],
+)
+def test_what_matters_of_a_claim(
+    spec: dict[str, Any], status: dict[str, Any], found: Claim
+) -> None:
+    assert claim_of({"metadata": {"uid": "u"}, "spec": spec, "status": status}) == found
+
+
+@pytest.mark.parametrize(
+    ("change", "has"),
+    [
+        ({}, True),
+        ({"status": {}}, True),  # on its way
+        ({"status": {"phase": "Succeeded"}}, False),
+        ({"status": {"phase": "Failed"}}, False),
+        ({"spec": {"volumes": [{"persistentVolumeClaim": {"claimName": "models"}}]}}, False),
+        ({"spec": {"nodeName": "n"}}, False),
+        ({"spec": {"nodeName": "n", "volumes": [{"emptyDir": {}}]}}, False),
+        ({"metadata": {"labels": {naming.LABEL_COMPONENT: "frontend"}}}, False),
+        ({"metadata": {"labels": None}}, False),
+    ],
+)
+def test_which_pods_have_a_volume(change: dict[str, Any], has: bool) -> None:  # noqa: FBT001
+    volumes = [{"name": "model", "persistentVolumeClaim": {"claimName": "models"}}]
+    body = {
+        "metadata": {"labels": {naming.LABEL_COMPONENT: "engine"}},
+        "spec": {"nodeName": "n", "volumes": volumes},
+        "status": {"phase": "Running"},
+        **change,
+    }
+    assert mounts(body, "models") is has
+    assert not mounts(body, "others")

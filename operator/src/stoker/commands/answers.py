@@ -1,4 +1,4 @@
-"""An answer of the planner as data, for programs: the same words as the API, camelCase."""
+"""An answer of the core as data, for programs: the same words as the API, camelCase."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -28,6 +28,11 @@ def as_data(
     if notes:
         data["hints"] = [_plain(note) for note in notes]
     return data
+
+
+def as_data_of(value: object) -> dict[str, Any]:
+    """Any dataclass of the core as plain values."""
+    return dict(_plain(value))
 
 
 def _rung(rung: Rung) -> dict[str, Any]:

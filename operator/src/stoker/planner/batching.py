@@ -100,6 +100,7 @@ class Engine:
         self._prompts: list[tuple[Job, int]] = []
         self.due = math.inf
         self.put_off = 0  # preemptions so far
+        self.first_tokens: list[Job] = []  # who got one at the boundary that was carried out last
 
     @property
     def running(self) -> int:
@@ -150,6 +151,7 @@ class Engine:
     def advance(self) -> list[Job]:
         """Carry out what is due and plan the next move; the requests that have ended."""
         now = self.due
+        self.first_tokens = []
         ended = self._finish(now) if self._moves else []
         self._plan(now)
         return ended
@@ -181,6 +183,7 @@ class Engine:
             job.drawn += 1
             if job.first < 0:
                 job.first = now
+                self.first_tokens.append(job)
             if job.drawn >= job.request.output_tokens:
                 self._free += job.blocks
                 del self._running[job.number]

@@ -23,7 +23,7 @@ How to add a policy:
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from stoker.planner.batching import Arrival
 from stoker.simulate.service import Service
@@ -110,6 +110,9 @@ class Pipeline:
     # From the first request that is held at zero replicas to an extra reading and decision, for
     # policies whose gateway tells them; None: they find out at the next tick.
     wake_s: float | None = None
+    # Replicas that answer at the start, for policies that would have asked for them before; None:
+    # as the bounds say, the same for all.
+    begins_with: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,20 @@ class Targets:
 
     ttft_s: float = 2.0
     itl_s: float = 0.1
+    # Added to the first one per token of prompt, where long prompts are allowed to take longer.
+    ttft_token_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """What `spec.scaling` says beside the bounds; the API's defaults. Durations in seconds."""
+
+    queue_target: int = 4
+    idle_before_zero_s: float = 600.0
+    stabilization_s: float = 300.0
+
+
+BY_DEFAULT: Final = Scaling()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +159,7 @@ class Setting:
     bounds: Bounds
     targets: Targets
     arrivals: tuple[Arrival, ...] = ()
+    scaling: Scaling = BY_DEFAULT
 
 
 class Policy(Protocol):

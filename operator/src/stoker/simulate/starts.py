@@ -51,20 +51,12 @@ class Starts:
     never_ready: float = 0.0  # probability that a pod never becomes ready
     spot_losses_per_hour: float = 0.0  # of each replica
 
-    @property
-    def typical_s(self) -> float:
-        """A whole start on a new node, by medians."""
-        return self.node.median_s + self.image.median_s + self.on_node_s
-
-    @property
-    def on_node_s(self) -> float:
-        """The same on a node that is there, with the image."""
-        return self.weights.median_s + self.compile.median_s + self.warm_up.median_s
-
-    @property
-    def lead_s(self) -> float:
-        """What a start takes when no node has been left yet."""
-        return self.on_node_s if self.warm_nodes else self.typical_s
+    def lead_s(self, deviations: float = 0.0) -> float:
+        """What a start takes when no node has been left yet, each phase so far from its median."""
+        phases = [self.weights, self.compile, self.warm_up]
+        if not self.warm_nodes:
+            phases += [self.node, self.image]
+        return sum(each.median_s * math.exp(deviations * each.sigma) for each in phases)
 
 
 @dataclass(frozen=True, slots=True)

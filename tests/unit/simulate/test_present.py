@@ -1,0 +1,84 @@
+"""The operator's own policy in the simulator."""
+
+from stoker import autoscale
+from stoker.model import reasons
+from stoker.model.moment import Moment
+from stoker.model.scale import History
+from stoker.simulate.policy import Bounds, ReplicaSignal, Sample, Scaling, Setting, Snapshot
+from stoker.simulate.present import Stoker, load_of, stoker
+from stoker.simulate.run import Conditions, simulate
+from tests.unit.simulate.worlds import SERVICE, STARTS, TARGETS, requests, setting
+
+SEEN = Snapshot(
+    time=100.0,
+    held=6,
+    replicas=(
+        ReplicaSignal("engine-0", 4, 3, 0.7, 1120),
+        ReplicaSignal("engine-1", 2, 0, 0.1, 160),
+    ),
+    leaving=1,
+    requests_total=40,
+    input_tokens_total=4000,
+    first_total=24,
+    ttft_s_total=30.0,
+    finished_total=20,
+    output_tokens_total=900,
+    itl_s_total=2.0,
+    shed_total=4,
+)
+
+
+def test_a_snapshot_becomes_the_load_that_the_operator_reads() -> None:
+    load = load_of(SEEN)
+    assert (load.held, load.waiting, load.running, load.queue_depth) == (6, 3, 6, 9)
+    assert load.frontends[0].active == 16
+    assert (load.requests_total, load.time, load.complete) == (40, 100.0, True)
+
+
+def test_the_answer_is_the_operators_own() -> None:
+    world = Setting(SERVICE, STARTS, Bounds(1, 8), TARGETS, scaling=Scaling(3, 60.0, 30.0))
+    policy = stoker(world, None)
+    assert isinstance(policy, Stoker)
+    rules = autoscale.Policy(1, 8, 3, 4, 60.0, 30.0)
+    assert policy.rules == rules
+    found = policy.decide(policy.begin(), Sample(2, 2, 2, (SEEN,), SEEN), 101.0)
+    own = autoscale.decide(
+        rules, History(), autoscale.Sample(2, 2, load_of(SEEN)), Moment(101.0, 101.0)
+    )
+    assert found.replicas == own.replicas == 3
+    assert found.history == own.history
+    assert found.reason == f"{reasons.LOAD_GREW}: {own.verdict.message}"
+
+
+def test_its_parameter_is_the_target() -> None:
+    policy = stoker(setting(()), 9.0)
+    assert isinstance(policy, Stoker)
+    assert (policy.rules.queue_target, policy.name) == (9, "stoker:9")
+
+
+def test_from_zero_and_back() -> None:
+    arrivals = requests((1001, 50, 5))
+    world = setting(arrivals, initial=1)
+    found = simulate(world, stoker(world, None))
+    down, up, *rest = found.changes
+    # Ten minutes without a request since the first look.
+    assert (down.time, down.after) == (600.0, 0)
+    assert down.reason.startswith(reasons.IDLE)
+    assert (up.after, round(up.time, 3)) == (1, 1001.1)
+    assert up.reason.startswith(reasons.REQUEST_ARRIVED)
+    assert found.served == 1
+    assert rest == [] or rest[0].after == 0
+
+
+def test_up_under_load_and_down_after_the_window() -> None:
+    burst = requests(*[(51.0, 10, 200)] * 16)
+    world = setting(burst)
+    found = simulate(world, stoker(world, None), Conditions(tail_s=2000))
+    up = found.changes[0]
+    # 4 are computed and 12 wait: three replicas at 4 waiting ones each.
+    assert (up.time, up.before, up.after) == (52.0, 1, 3)
+    # Whoever waits inside the engine of the first one stays there; the others wait at the frontend.
+    assert found.served == 16
+    assert found.changes[1].after < 3
+    assert found.changes[1].time > 52.0 + 300.0
+    assert found.changes[-1].after == 0

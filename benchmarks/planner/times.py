@@ -177,7 +177,7 @@ def replayed(
     trace: Mapping[str, Any], rows: list[dict[str, float]], entries: list[Entry]
 ) -> list[Outcome]:
     """What the planner's steps make of the arrivals of a run."""
-    facts, gpu, configuration = _setup(trace)
+    facts, gpu, configuration = setup_of(trace)
     calibration = calibration_of(gpu, facts, _ENGINE, entries)
     tokens = memory_of(facts, gpu, configuration, calibration).kv_tokens
     pace = pace_of(facts, gpu, configuration, calibration)
@@ -190,11 +190,12 @@ def replayed(
 
 def memory_of_trace(trace: Mapping[str, Any]) -> Memory:
     """The plan of a run's memory."""
-    facts, gpu, configuration = _setup(trace)
+    facts, gpu, configuration = setup_of(trace)
     return memory_of(facts, gpu, configuration, calibration_of(gpu, facts, _ENGINE))
 
 
-def _setup(trace: Mapping[str, Any]) -> tuple[ModelFacts, Gpu, Configuration]:
+def setup_of(trace: Mapping[str, Any]) -> tuple[ModelFacts, Gpu, Configuration]:
+    """What served a run."""
     gpu = builtin_gpus()[trace["gpu"]]
     configuration = Configuration(
         gpu.name,
@@ -221,12 +222,13 @@ def observed_capacity(folder: Path, name: str) -> float:
     for second in read_trace(folder, f"{name}.series"):
         if second["waiting"] or not 30 < second["kv_cache_pct"] < 99 or second["running"] < 8:
             continue
-        tokens = sum(_length(row, second["t"]) for row in rows)
+        tokens = sum(length(row, second["t"]) for row in rows)
         found.append(tokens / second["kv_cache_pct"] * 100)
     return median(found)
 
 
-def _length(row: Mapping[str, float], now: float) -> float:
+def length(row: Mapping[str, float], now: float) -> float:
+    """Tokens of a request at a moment; 0 where it is not being computed."""
     first, last = row["arrival_s"] + row["ttft_s"], row["arrival_s"] + row["e2e_s"]
     if not row["arrival_s"] + row["queue_s"] <= now < last:
         return 0.0

@@ -17,7 +17,7 @@ from typing import Any, Final
 from stoker.planner.batching import Arrival
 from stoker.simulate.policy import Policy, Sample, Setting, Snapshot
 from stoker.simulate.result import Change, Result, result_of
-from stoker.simulate.world import STOKERS_FRONTEND, Frontend, Kind, World
+from stoker.simulate.world import STOKERS_FRONTEND, Frontend, Kind, Seen, World
 
 # After the last arrival, so that answers end and windows run out.
 TAIL_S: Final = 600.0
@@ -34,7 +34,15 @@ class Conditions:
 
 def simulate(setting: Setting, policy: Policy, conditions: Conditions | None = None) -> Result:
     """Run the policy over the setting's arrivals, which come sorted by time."""
-    return _Run(setting, policy, conditions or Conditions()).run()
+    return simulate_each(setting, policy, conditions)[0]
+
+
+def simulate_each(
+    setting: Setting, policy: Policy, conditions: Conditions | None = None
+) -> tuple[Result, Seen]:
+    """The same, and what became of each request by its place in the trace."""
+    run = _Run(setting, policy, conditions or Conditions())
+    return run.run(), run.seen
 
 
 class _Run:
@@ -58,6 +66,11 @@ class _Run:
         self._woken = False
         self._changes: list[Change] = []
         self._events = 0
+
+    @property
+    def seen(self) -> Seen:
+        """What became of each request so far."""
+        return self._world.seen
 
     def run(self) -> Result:
         world, arrivals = self._world, self._arrivals

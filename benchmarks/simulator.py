@@ -2,13 +2,12 @@
 
     python -m benchmarks.simulator FILE… [--speed] [-o FILE]
 
-A FILE is a measured run, `<name>.csv.gz` as LLMServingSim's examples have it (columns arrival_s,
-input_tokens, output_tokens, queue_s, ttft_s, e2e_s); its GPU, model and limits are in
-`planner/points.yaml`. The whole simulator runs, with one replica and a frontend that holds nothing
-back. Twice: as for a replica that runs, with the planner's calibration, of which these runs are a
-part, and with at least the KV cache that was seen in use; and as for a GPU that nobody has measured,
-with the run's own entry left out and the KV cache that a plan counts on. `--speed` times synthetic
-days.
+A FILE is a measured run, `<name>.csv.gz` with `<name>.series.csv.gz` beside it, as LLMServingSim's
+examples have them; its GPU, model and limits are in `planner/points.yaml`. The whole simulator
+runs, with one replica and a frontend that holds nothing back. Twice: as for a replica that runs,
+with the planner's calibration, of which these runs are a part, and at least the KV cache that was
+seen in use; and as for a GPU that nobody has measured, with the run's own entry left out and the KV
+cache that a plan counts on. `--speed` times synthetic days.
 """
 
 from __future__ import annotations
@@ -97,7 +96,9 @@ def statistics(file: Path, trace: Mapping[str, Any]) -> Iterable[Statistic]:
         for row in rows
     )
     measured = numbers(arrivals, [(row["ttft_s"], row["e2e_s"]) for row in rows])
-    fitted = numbers(arrivals, simulated(trace, arrivals, in_use(rows), left_out=False))
+    fitted = numbers(
+        arrivals, simulated(trace, arrivals, in_use(file.parent, trace["name"]), left_out=False)
+    )
     left_out = numbers(arrivals, simulated(trace, arrivals, 0, left_out=True))
     for what, value in measured.items():
         yield Statistic(trace["name"], what, value, fitted[what], left_out[what])
@@ -122,6 +123,21 @@ def simulated(
     if any(math.isnan(value) for pair in found for value in pair):
         raise RuntimeError(f"{trace['name']}: not every request was served")
     return found
+
+
+def in_use(folder: Path, name: str) -> int:
+    """The most tokens that requests being computed had at the end of a second: the cache held them.
+
+    Between its first and its last token a request grows evenly. Only seconds count in which the
+    engine says that it computes all who have begun: the others have been put off, without a cache.
+    """
+    rows = read_trace(folder, name)
+    most = 0.0
+    for second in read_trace(folder, f"{name}.series"):
+        lengths = [length(row, second["t"]) for row in rows]
+        if sum(each > 0 for each in lengths) <= second["running"] + 1:
+            most = max(most, sum(lengths))
+    return int(most)
 
 
 def numbers(arrivals: Sequence[Arrival], times: Sequence[tuple[float, float]]) -> dict[str, float]:

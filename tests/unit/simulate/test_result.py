@@ -7,7 +7,7 @@ import pytest
 
 from stoker.planner.batching import Engine
 from stoker.simulate.need import Need
-from stoker.simulate.result import Change, _bill, _densest, _turns, short_spells, spread_of
+from stoker.simulate.result import Change, Life, _bill, _densest, _turns, short_spells, spread_of
 from stoker.simulate.starts import Start
 from stoker.simulate.world import Pod
 from tests.unit.simulate.worlds import SERVICE, Script, requests, run, setting
@@ -69,3 +69,12 @@ def test_changes_are_told_with_their_reasons() -> None:
     )
     assert found.changes_per_hour == pytest.approx(2.0)
     assert (found.direction_changes, found.direction_changes_in_10_min) == (1, 1)
+
+
+def test_the_lives_of_all_pods_are_told() -> None:
+    found = run(Script({0: 2, 50: 1, 100: 2}), setting(requests((0, 50, 2))))
+    assert found.lives == (
+        Life(0.0, 0.0, math.inf),
+        Life(0.0, math.inf, 50.0),
+        Life(100.0, 300.0, math.inf),
+    )

@@ -33,6 +33,15 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Life:
+    """One pod: when it was made, answered, and went; infinity where it did not within the run."""
+
+    created: float
+    ready: float
+    deleted: float
+
+
+@dataclass(frozen=True, slots=True)
 class Spread:
     """Percentiles, in seconds; NaN where there is no value."""
 
@@ -62,6 +71,7 @@ class Result:
     replicas_mean: float  # billed over time
     replicas_peak: int
     pods: int  # that were created, those at the start included
+    lives: tuple[Life, ...]  # of all of them, in the order of their creation
     changes: tuple[Change, ...]
     changes_per_hour: float
     direction_changes: int
@@ -115,6 +125,7 @@ def result_of(  # noqa: PLR0917 - a run's leftovers
         replicas_mean=billed / end_s if end_s > 0 else 0.0,
         replicas_peak=peak,
         pods=len(pods),
+        lives=tuple(_life(pod, end_s) for pod in sorted(pods, key=lambda pod: pod.number)),
         changes=changes,
         changes_per_hour=len(changes) / end_s * 3600 if end_s > 0 else 0.0,
         direction_changes=len(turns),
@@ -162,6 +173,11 @@ def short_spells(need: Need, pods: Sequence[Pod], end_s: float) -> list[float]:
     if short:
         spells.append(short * size)
     return spells
+
+
+def _life(pod: Pod, end_s: float) -> Life:
+    ready = pod.ready if pod.ready <= min(pod.deleted, end_s) else math.inf
+    return Life(pod.created, ready, pod.deleted)
 
 
 def _bill(pods: Sequence[Pod], end_s: float) -> tuple[float, float, int]:

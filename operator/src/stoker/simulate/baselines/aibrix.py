@@ -69,7 +69,7 @@ class Aibrix:
             if value is not None:  # windows move when something is put in
                 readings = extended(readings, ((each.time, value),), each.time - _STABLE_S - 1e-6)
         if not readings:
-            return Decision(sample.wanted, "no metric yet", Memory(readings))
+            return Decision(max(1, sample.wanted), "no metric yet", Memory(readings))
         newest = readings[-1][0]
         stable, panic = mean(readings), mean(readings, newest - _PANIC_S - 1e-6)
         current = sample.wanted

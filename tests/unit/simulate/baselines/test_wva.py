@@ -147,6 +147,13 @@ def test_coefficients_are_those_of_the_service() -> None:
     assert of.compute == pytest.approx(1e-4 * 1000 / 1199)
 
 
+def test_coefficients_are_taken_where_an_iteration_computes_all_prompts_that_come() -> None:
+    # 100 requests would bring 5,000 tokens of prompt, and an iteration computes 2,048.
+    steps = LinearSteps(Linear(0.01, 0.0, 0.0, prompt_token_s=1e-4, chunk=2048))
+    of = coefficients_of(steps, 100, prompt=5000.0, output=99.0)
+    assert of.compute == pytest.approx(1e-4 * 5000 / 5099)
+
+
 def test_replicas_are_the_rate_over_what_one_bears() -> None:
     queueing = Queueing(LinearSteps(Linear(0.01, 0.0, 2e-7, 1e-4)), 50, Targets(2.0, 0.05))
     of = coefficients_of(queueing.steps, 50, 1000.0, 200.0)

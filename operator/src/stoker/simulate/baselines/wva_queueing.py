@@ -131,25 +131,22 @@ class Model:
 def coefficients_of(steps: Steps, batch: int, prompt: float, output: float) -> Coefficients:
     """The service's own coefficients around requests of these lengths.
 
-    The fixed part and the slope in n are those of mixed iterations between one request and a full
-    batch, the part per token read that of the middle; the rest of the slope is computing.
+    The fixed part and the slope in n are those of mixed iterations between one request and as many
+    as a batch has or as bring no more prompt than an iteration computes; the part per token read is
+    that of decoding by the same number; the rest of the slope is computing.
     """
     context = prompt + output / 2
     share = prompt / (output + 1)  # of a prompt, in each iteration of a request
+    many = max(2, min(batch, int(steps.chunk / share)))
 
     def mixed_s(requests: int) -> float:
-        return steps.step_s(requests, context, min(requests * share, steps.chunk), prompt / 2)
+        return steps.step_s(requests, context, requests * share, prompt / 2)
 
-    middle = max(1, batch // 2)
-    if batch == 1:
-        slope = mixed_s(1) - steps.step_s(1, 0.0)
-    else:
-        slope = (mixed_s(batch) - mixed_s(1)) / (batch - 1)
-    fixed = max(0.0, mixed_s(1) - slope)
-    reading = steps.step_s(middle, context) - steps.step_s(middle, 0.0)
-    memory = max(0.0, reading / (middle * context))
+    slope = (mixed_s(many) - mixed_s(1)) / (many - 1)
+    reading = steps.step_s(many, context) - steps.step_s(many, 0.0)
+    memory = max(0.0, reading / (many * context))
     compute = max(0.0, (slope - memory * context) * (output + 1) / (prompt + output))
-    return Coefficients(fixed, compute, memory)
+    return Coefficients(max(0.0, mixed_s(1) - slope), compute, memory)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,21 @@ after a restart means that no window is full, so nothing scales down for a while
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from stoker.model.learned import Learned
 from stoker.model.load import Load
 from stoker.model.plan import Verdict
+
+# (monotonic seconds, requests since the observation began), oldest first
+Arrivals = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Fading sums over the requests that ended; means are quotients."""
+
+    requests: float = 0.0
+    prompt_tokens: float = 0.0
+    output_tokens: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +42,14 @@ class History:
     counters: Mapping[str, float] = field(default_factory=dict)
     # When replicas were last added: those are still warming and credited for a while.
     raised_at: float | None = None
+    # When replicas were last added after they had been taken away, or for the first time.
+    turned_up_at: float | None = None
+    falling: bool = False  # the last change took replicas away
+    arrivals: Arrivals = ()
+    lengths: Lengths = field(default_factory=Lengths)
+    # Requests ended, tokens of their prompts and answers, by engine pod, at the last look.
+    engines: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    learned: Learned = field(default_factory=Learned)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from stoker.autoscale.forecast import (
     RECENT_S,
     STRIDE_S,
-    Forecast,
     forecast,
     forget_continuity,
     kind_of,
     observe,
 )
-from stoker.model.learned import Learned
+from stoker.model.learned import Forecast, Learned
 
 LEAD_S = 60.0
 
@@ -51,8 +50,8 @@ def test_before_something_is_known_the_recent_peak_stays() -> None:
 
 def test_of_steady_demand_no_more_is_expected() -> None:
     found = asked(lambda _: 2.5, 3600.0, 0.99)
-    # The upper edge of a bin that is a sixth of a doubling wide.
-    assert 2.5 <= found.demand <= 2.5 * 2 ** (1 / 6)
+    # The upper edge of a bin that is a twelfth of a doubling wide.
+    assert 2.5 <= found.demand <= 2.5 * 2 ** (1 / 12)
     assert found.words.startswith(f"in 99% of {found.seen} such moments no more than 2.")
     assert found.words.endswith("was needed within 1m")
 
@@ -68,7 +67,7 @@ def test_silence_says_when_the_next_burst_comes(minute_of_ten: float, expected: 
     until = 50 * 600.0 + minute_of_ten * 60
     found = asked(burst, until, 0.9)
     assert found.seen > 0
-    assert expected <= found.demand <= expected * 2 ** (1 / 6)
+    assert expected <= found.demand <= expected * 2 ** (1 / 12)
 
 
 def test_the_quantile_weighs_being_wrong() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoker.autoscale import Policy, Sample, decide
-from stoker.autoscale.decision import need_of
+from stoker.autoscale.need import need_of
 from stoker.model.load import EngineSample, FrontendSample, Load
 from stoker.model.moment import Moment
 from stoker.model.scale import History
@@ -60,7 +60,7 @@ def test_a_run_keeps_its_promises(
             # Never below what the load needs now.
             assert decision.replicas >= policy.clamp(need)
             # Never down before the shortest window could be full.
-            window = min(policy.stabilization, policy.idle_before_zero)
+            window = min(policy.stabilization or 0.0, policy.idle_before_zero or 0.0)
             if decision.replicas < inside:
                 assert time - first_seen >= window
             # Zero only where it is allowed and nothing is in progress.

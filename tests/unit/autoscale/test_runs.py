@@ -8,13 +8,14 @@ from stoker.model.load import EngineSample, FrontendSample, Load
 from stoker.model.moment import Moment
 from stoker.model.scale import History, ScaleDecision
 
+IDLE_S, WINDOW_S = 60.0, 30.0
 POLICY = Policy(
     min_replicas=0,
     max_replicas=8,
     queue_target=4,
     concurrency=8,
-    idle_before_zero=60,
-    stabilization=30,
+    idle_before_zero=IDLE_S,
+    stabilization=WINDOW_S,
 )
 
 
@@ -266,6 +267,6 @@ def test_not_a_number_is_no_data() -> None:
 
 def test_a_wake_up_is_named_for_the_moment_that_changes_the_answer() -> None:
     run = Run()
-    assert run.see(10).wake_at == 1000 + POLICY.idle_before_zero
+    assert run.see(10).wake_at == 1000 + IDLE_S
     run = Run(wanted=3, ready=3)
-    assert run.see(10).wake_at == 1000 + POLICY.stabilization
+    assert run.see(10).wake_at == 1000 + WINDOW_S

@@ -62,9 +62,11 @@ def _with_data(
     history, moved = remember(history, load, time)
     history = demands.measure_lengths(history, load.engines)
     demand = demands.demand_of(policy, history, load, time)
-    learned = forecasts.observe(history.learned, demand.replicas, policy.lead_s, time)
-    history = replace(history, learned=learned)
-    outlook = forecasts.forecast(learned, policy.quantile, policy.lead_s, time)
+    outlook = history.outlook
+    if outlook is None or forecasts.due(history.learned, time):
+        learned = forecasts.observe(history.learned, demand.replicas, policy.lead_s, time)
+        outlook = forecasts.forecast(learned, policy.quantile, policy.lead_s, time)
+        history = replace(history, learned=learned, outlook=outlook)
 
     first = sample.wanted is None
     # A new service starts at one even where zero is allowed: a model that cannot run shows at once.

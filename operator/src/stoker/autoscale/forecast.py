@@ -23,10 +23,10 @@ follows the traffic. Nothing here knows of clocks: times come in.
 import math
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
-from stoker.model.learned import Histogram, Kind, Learned, Moment
+from stoker.model.learned import Forecast, Histogram, Kind, Learned, Moment
 from stoker.quantity import format_duration
 
 # Seconds between two moments that are learned from.
@@ -39,7 +39,7 @@ _LEAST: Final = 0.02
 _SILENT: Final = -2
 # Bins per doubling: of the demand that tells kinds of moments apart, and of what followed.
 _COARSE: Final = 1.0
-_FINE: Final = 6.0
+_FINE: Final = 12.0
 # Each count fades to 1/e over so many later ones of its kind.
 _MEMORY: Final = 2000.0
 # So many lead times' worth of moments make a kind known, and never fewer than so many.
@@ -47,18 +47,14 @@ _KNOWN: Final = 3.0
 _FEWEST: Final = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """The demand that a quantile of moments like this one did not exceed, and from how many."""
-
-    demand: float  # replicas, as a real number
-    seen: int  # such moments; 0: nothing is known, and the demand is the recent peak
-    words: str
+def due(learned: Learned, time: float) -> bool:
+    """Whether this moment is to be learned from."""
+    return not learned.moments or time - learned.moments[-1].time >= STRIDE_S
 
 
 def observe(learned: Learned, demand: float, lead_s: float, time: float) -> Learned:
     """Take in the demand of this moment, and learn from those that are one lead time old."""
-    if learned.moments and time - learned.moments[-1].time < STRIDE_S:
+    if not due(learned, time):
         return learned
     keep = max(RECENT_S, lead_s + STRIDE_S)
     kept = tuple(each for each in learned.moments if each.time >= time - keep)

@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass
 
 from stoker import quantity
-from stoker.autoscale.forecast import Forecast
 from stoker.autoscale.memory import LEAST_IDLE_S, OBSERVED_S, TURN_S, full
 from stoker.autoscale.need import ROUNDING
 from stoker.autoscale.policy import Policy
 from stoker.model import reasons
+from stoker.model.learned import Forecast
 from stoker.model.load import Load
 from stoker.model.plan import Verdict
 from stoker.model.scale import History

@@ -32,3 +32,12 @@ class Learned:
     quiet_since: float | None = None  # None while there is demand, or before anything was seen
     silence: Kind = (0, 0)  # the kind of silence that the last moment is, or would be
     matured: float | None = None  # the moments up to here have been learned from
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """The demand that a quantile of moments like this one did not exceed, and from how many."""
+
+    demand: float  # replicas, as a real number
+    seen: int  # such moments; 0: nothing is known, and the demand is the recent peak
+    words: str

@@ -9,7 +9,7 @@ after a restart means that no window is full, so nothing scales down for a while
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from stoker.model.learned import Learned
+from stoker.model.learned import Forecast, Learned
 from stoker.model.load import Load
 from stoker.model.plan import Verdict
 
@@ -50,6 +50,7 @@ class History:
     # Requests ended, tokens of their prompts and answers, by engine pod, at the last look.
     engines: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     learned: Learned = field(default_factory=Learned)
+    outlook: Forecast | None = None  # what was expected when it was learned from last
 
 
 @dataclass(frozen=True, slots=True)

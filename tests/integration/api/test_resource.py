@@ -65,12 +65,7 @@ def test_defaults_appear_where_a_user_opened_the_object(judge: Judge) -> None:
             "template": {"resources": {}},
         }
     )
-    assert stored["scaling"] == {
-        "minReplicas": 1,
-        "maxReplicas": 2,
-        "scaleToZeroAfter": "10m",
-        "scaleDownStabilization": "5m",
-    }
+    assert stored["scaling"] == {"minReplicas": 1, "maxReplicas": 2}  # the windows are learned
     assert stored["frontend"] == {"replicas": 1, "holdTimeout": "10m", "maxHeld": 500}
     assert stored["rollout"] == {"strategy": "rolling"}  # the surge is planned
     assert stored["engine"] == {"name": "vllm"}
@@ -128,7 +123,7 @@ def test_two_managers_apply_without_conflict(judge: Judge) -> None:
     )
     theirs = service("two", scaling={"maxReplicas": 4}, frontend={"replicas": 2})
     theirs["spec"]["engine"] = {"env": [{"name": "A", "value": "1"}]}
-    theirs["spec"]["scaling"]["scaleToZeroAfter"] = "1h"  # a default until now: nobody owns it
+    theirs["spec"]["scaling"]["scaleToZeroAfter"] = "1h"
     plane.apply(theirs, "--field-manager=platform")
     # The first one again, with another list item and without what the other one owns.
     mine = service("two", scaling={"maxReplicas": 4}, template={"labels": {"a": "c"}})

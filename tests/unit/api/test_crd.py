@@ -65,8 +65,6 @@ def test_defaults_stand_only_where_the_planner_never_chooses() -> None:
         "spec.optimization.workload.outputTokens": 256,
         "spec.rollout.strategy": "rolling",
         "spec.scaling.minReplicas": 1,
-        "spec.scaling.scaleDownStabilization": "5m",
-        "spec.scaling.scaleToZeroAfter": "10m",
     }
 
 

@@ -12,10 +12,10 @@ from stoker.autoscale.demand import (
     measure_lengths,
     rate_of,
 )
-from stoker.autoscale.policy import Work
 from stoker.model.load import EngineSample, FrontendSample, Load
 from stoker.model.scale import Arrivals, History, Lengths
 from stoker.model.timing import Timings
+from stoker.model.work import Work
 
 # A step every 50 ms, of which 10 are its own: 40 are left for tokens.
 WORK = Work(
@@ -27,6 +27,8 @@ WORK = Work(
     pace_s=0.050,
     places=256,
     kv_tokens=400_000,
+    prompt_tokens=1000,
+    output_tokens=200,
 )
 POLICY = Policy(
     min_replicas=0,
@@ -35,8 +37,6 @@ POLICY = Policy(
     concurrency=28,
     work=WORK,
     utilization=0.5,
-    prompt_tokens=1000,
-    output_tokens=200,
 )
 
 

@@ -6,14 +6,14 @@ from itertools import pairwise
 
 from stoker.autoscale import Policy, Sample, decide
 from stoker.autoscale.memory import LEAST_IDLE_S, TURN_S
-from stoker.autoscale.policy import Work
 from stoker.model import reasons
 from stoker.model.load import EngineSample, FrontendSample, Load
 from stoker.model.moment import Moment
 from stoker.model.scale import History, ScaleDecision
+from stoker.model.work import Work
 
 # One request takes a tenth of a second of a replica.
-WORK = Work(0.0, 0.0, 0.0, 1e-4, 0.0, 0.05, 1000, 10**9)
+WORK = Work(0.0, 0.0, 0.0, 1e-4, 0.0, 0.05, 1000, 10**9, 1000, 0)
 POLICY = Policy(
     min_replicas=0,
     max_replicas=20,
@@ -23,8 +23,6 @@ POLICY = Policy(
     quantile=0.9,
     utilization=0.8,
     work=WORK,
-    prompt_tokens=1000,
-    output_tokens=0,
 )
 
 

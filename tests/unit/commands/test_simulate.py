@@ -129,7 +129,7 @@ def test_what_has_no_plan_is_told(trace: Path, tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         ([], "pass either --service with an InferenceService or --coefficients"),
-        (["--policy", "magic"], "magic: no such policy; write one of stoker, static"),
+        (["--policy", "magic"], "magic: no such policy; write one of stoker, stoker-queue, static"),
         (["--min", "3", "--max", "2"], "--min 3 is above --max 2"),
         (["--start", "nodes=3"], "--start nodes=3: write name=number, with a name of node, image"),
         (["--start", "node"], "--start node: write name=number"),

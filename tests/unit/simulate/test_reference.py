@@ -3,7 +3,8 @@
 import pytest
 
 from stoker.planner.batching import Arrival
-from stoker.simulate.need import Need, need_of, take_apart
+from stoker.planner.work import work_of
+from stoker.simulate.need import Need, need_of
 from stoker.simulate.policy import Policy, Sample, Setting, Targets
 from stoker.simulate.reference import Oracle, Static, oracle, static, static_mean, static_peak
 from stoker.simulate.registry import POLICIES, UnknownPolicy, policy_of
@@ -20,7 +21,7 @@ def answer(policy: Policy, now: float) -> int:
 
 def test_a_time_model_that_is_a_sum_is_taken_apart_exactly() -> None:
     of = Linear(0.01, 1e-4, 1e-7, 1e-5, 1e-9, chunk=4096)
-    found = take_apart(LinearSteps(of), 64, 1500.0, 1000.0)
+    found = work_of(LinearSteps(of), 128, 10**6, 1000.0, 1000.0, 0.05)
     for name in ("step_s", "sequence_s", "context_token_s", "prompt_token_s", "prompt_key_s"):
         assert getattr(found, name) == pytest.approx(getattr(of, name))
 
@@ -96,7 +97,7 @@ def test_every_policy_has_a_name_and_answers() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("magic", "magic: no such policy; write one of stoker, static"),
+        ("magic", "magic: no such policy; write one of stoker, stoker-queue, static"),
         ("static:", "static:: '' is no number; write it as static:2"),
         ("static:two", "static:two: 'two' is no number"),
         ("static:-1", "static:-1: '-1' is no number"),

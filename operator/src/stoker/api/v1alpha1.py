@@ -308,18 +308,18 @@ class Scaling(Resource):
         description="Never more replicas than this."
     )
     target: ScalingTarget = Field(default_factory=lambda: ScalingTarget(queue_depth=4))
-    scale_to_zero_after: Annotated[Duration, between("10s", "24h")] = Field(
-        default="10m",
+    scale_to_zero_after: Annotated[Duration, between("10s", "24h")] | None = Field(
+        default=None,
         description=(
             "How long a service must be idle before its last replica goes, where minReplicas is 0. "
-            "10s to 24h. Example: 10m."
+            "10s to 24h. Example: 10m. Learned from the service's own silences when absent."
         ),
     )
-    scale_down_stabilization: Annotated[Duration, between("0s", "1h")] = Field(
-        default="5m",
+    scale_down_stabilization: Annotated[Duration, between("0s", "1h")] | None = Field(
+        default=None,
         description=(
             "Fewer replicas only after the load asked for fewer during all this time. 0s to 1h. "
-            "Example: 5m."
+            "Example: 5m. Learned from the service's own traffic when absent."
         ),
     )
 

@@ -50,8 +50,8 @@ def demand_of(policy: Policy, history: History, load: Load, time: float) -> Dema
         return Demand(busy, busy, 0.0)
     lengths = history.lengths
     known = lengths.requests + _EXPECTED_WEIGHT
-    prompt = (lengths.prompt_tokens + _EXPECTED_WEIGHT * policy.prompt_tokens) / known
-    output = (lengths.output_tokens + _EXPECTED_WEIGHT * policy.output_tokens) / known
+    prompt = (lengths.prompt_tokens + _EXPECTED_WEIGHT * policy.work.prompt_tokens) / known
+    output = (lengths.output_tokens + _EXPECTED_WEIGHT * policy.work.output_tokens) / known
     request_s = policy.work.request_s(prompt, output)
     work = rate_of(history.arrivals, time) * request_s
     return Demand(work / policy.utilization, work, request_s)

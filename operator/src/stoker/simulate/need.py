@@ -4,8 +4,7 @@ A replica has three things to give, and each request takes of each:
 
 * time. While tokens come within the target T, a step is made every T seconds. Of it, a fixed part
   goes into the step itself, each sequence present takes its own time for a token, and prompts that
-  came meanwhile take theirs. A step's time is taken apart for that by asking the time model for
-  steps that differ in one number only (`take_apart`).
+  came meanwhile take theirs (`stoker.planner.work` takes the time model apart for that).
 * places: `max-num-seqs`.
 * KV cache, for its tokens while it is there: from its arrival for its prompt's time and output · T.
 
@@ -21,17 +20,16 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
-from stoker.planner.batching import Arrival, Steps
+from stoker.planner.batching import Arrival
+from stoker.planner.work import work_of
 from stoker.simulate.policy import Targets
-from stoker.simulate.service import Linear, Service
+from stoker.simulate.service import Service
 
 # Resolution of the need, in seconds: shorter peaks than this are carried by a queue.
 BUCKET_S: Final = 5.0
 # Share of each that is used. With it the oracle serves 98 % or more of each recorded trace within
 # the targets, but for prompts that take longer than these even alone (docs/simulator.md).
 _FILLED: Final = 0.9
-# Where no batch keeps the target for the time between tokens: this many fixed parts instead.
-_SLOWEST: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,37 +50,15 @@ class Need:
         return sum(self.replicas) / len(self.replicas) if self.replicas else 0.0
 
 
-def take_apart(steps: Steps, batch: int, context: float, prompt: float) -> Linear:
-    """A step's time as a sum, near a batch of sequences of this context and prompts of this size.
-
-    Of models that are no sums (weights and operations hide each other) these are the secants.
-    """
-    batch, context, prompt = max(2, batch), max(1.0, context), max(1.0, prompt)
-    tokens = min(prompt, max(1.0, steps.chunk - batch))
-    one, many = steps.step_s(1), steps.step_s(batch)
-    reading = steps.step_s(batch, context)
-    short = steps.step_s(batch, context, tokens)
-    long = steps.step_s(batch, context, tokens, prompt / 2)
-    sequence = max(0.0, (many - one) / (batch - 1))
-    return Linear(
-        step_s=max(0.0, one - sequence),
-        sequence_s=sequence,
-        context_token_s=max(0.0, reading - many) / (batch * context),
-        prompt_token_s=max(0.0, short - reading) / tokens,
-        prompt_key_s=max(0.0, long - short) / (tokens * prompt / 2),
-        chunk=steps.chunk,
-    )
-
-
 def need_of(service: Service, targets: Targets, arrivals: Sequence[Arrival], end_s: float) -> Need:
     """Replicas needed from 0 to `end_s`, in buckets."""
     count = max(1, len(arrivals))
     prompt = sum(each.input_tokens for each in arrivals) / count
-    context = prompt + sum(each.output_tokens for each in arrivals) / count / 2
-    fits = int(service.kv_tokens / max(1.0, context))
-    batch = max(1, min(service.max_num_seqs, fits, service.steps.chunk) // 2)
-    of = take_apart(service.steps, batch, context, prompt)
-    pace = max(targets.itl_s, of.step_s * _SLOWEST)
+    output = sum(each.output_tokens for each in arrivals) / count
+    of = work_of(
+        service.steps, service.max_num_seqs, service.kv_tokens, prompt, output, targets.itl_s
+    )
+    pace = of.pace_s
 
     buckets = max(1, math.ceil(end_s / BUCKET_S))
     prompts = [0.0] * buckets

@@ -140,11 +140,11 @@ class Targets:
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """What `spec.scaling` says beside the bounds; the API's defaults. Durations in seconds."""
+    """What `spec.scaling` says beside the bounds; durations in seconds, None: learned."""
 
     queue_target: int = 4
-    idle_before_zero_s: float = 600.0
-    stabilization_s: float = 300.0
+    idle_before_zero_s: float | None = None
+    stabilization_s: float | None = None
 
 
 BY_DEFAULT: Final = Scaling()

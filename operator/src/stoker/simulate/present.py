@@ -6,13 +6,16 @@ that of the operator's telemetry: a look every two seconds, and a hint from the 
 request is held at zero replicas.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from stoker import autoscale
+from stoker.autoscale.policy import DEFAULT_QUANTILE, utilization_of
 from stoker.model.load import EngineSample, FrontendSample, Load
 from stoker.model.moment import Moment
 from stoker.model.scale import History
+from stoker.model.timing import Timings
+from stoker.planner.work import work_of
 from stoker.simulate.policy import Decision, Pipeline, Policy, Sample, Setting, Snapshot
 
 # `stoker.telemetry.sampler`: two seconds between looks; from a held request to the decision a
@@ -42,18 +45,55 @@ class Stoker:
 
 
 def stoker(setting: Setting, parameter: float | None) -> Policy:
-    """The present policy; its parameter is `target.queueDepth`."""
+    """As the API has it by default; its parameter is the quantile of its forecast, below 1."""
+    quantile = DEFAULT_QUANTILE if parameter is None else min(0.999, parameter)
+    count = max(1, len(setting.arrivals))
+    # The lengths that a user would state: those of the whole trace.
+    prompt = sum(each.input_tokens for each in setting.arrivals) / count
+    output = sum(each.output_tokens for each in setting.arrivals) / count
+    service = setting.service
+    work = work_of(
+        service.steps,
+        service.max_num_seqs,
+        service.kv_tokens,
+        prompt,
+        output,
+        setting.targets.itl_s,
+    )
+    rules = replace(
+        _rules(setting, setting.scaling.queue_target),
+        lead_s=setting.starts.lead_s(0.0),
+        quantile=quantile,
+        utilization=utilization_of(quantile),
+        work=work,
+    )
+    return Stoker("stoker" if parameter is None else f"stoker:{quantile:g}", rules)
+
+
+def stoker_queue(setting: Setting, parameter: float | None) -> Policy:
+    """The same where nobody knows a replica's pace and the windows are set, to 5 and 10 minutes.
+
+    Its parameter is `target.queueDepth`.
+    """
     scaling = setting.scaling
     target = scaling.queue_target if parameter is None else max(1, int(parameter))
-    rules = autoscale.Policy(
+    rules = replace(
+        _rules(setting, target),
+        idle_before_zero=scaling.idle_before_zero_s or 600.0,
+        stabilization=scaling.stabilization_s or 300.0,
+    )
+    return Stoker("stoker-queue" if parameter is None else f"stoker-queue:{target}", rules)
+
+
+def _rules(setting: Setting, queue_target: int) -> autoscale.Policy:
+    return autoscale.Policy(
         min_replicas=setting.bounds.minimum,
         max_replicas=setting.bounds.maximum,
-        queue_target=target,
+        queue_target=queue_target,
         concurrency=setting.service.max_num_seqs,
-        idle_before_zero=scaling.idle_before_zero_s,
-        stabilization=scaling.stabilization_s,
+        idle_before_zero=setting.scaling.idle_before_zero_s,
+        stabilization=setting.scaling.stabilization_s,
     )
-    return Stoker("stoker" if parameter is None else f"stoker:{target}", rules)
 
 
 def load_of(snapshot: Snapshot) -> Load:
@@ -61,8 +101,18 @@ def load_of(snapshot: Snapshot) -> Load:
     frontend = FrontendSample(
         "frontend-0", snapshot.held, snapshot.in_progress, float(snapshot.requests_total)
     )
-    engines = tuple(
+    engines = [
         EngineSample(each.pod, each.running, each.waiting, each.kv_share)
         for each in snapshot.replicas
-    )
-    return Load(snapshot.time, (frontend,), engines)
+    ]
+    if engines:
+        # The simulator counts tokens for all engines together; the first one tells them.
+        mean = snapshot.input_tokens_total / max(1, snapshot.requests_total)
+        ended = float(snapshot.finished_total)
+        counted = Timings(
+            requests=ended,
+            prompt_tokens=ended * mean,
+            generated_tokens=float(snapshot.output_tokens_total),
+        )
+        engines[0] = replace(engines[0], pod="engine", timings=counted)
+    return Load(snapshot.time, (frontend,), tuple(engines))

@@ -6,11 +6,12 @@ from typing import Final
 from stoker.errors import StokerError
 from stoker.simulate.baselines import BASELINES
 from stoker.simulate.policy import Factory, Policy, Setting
-from stoker.simulate.present import stoker
+from stoker.simulate.present import stoker, stoker_queue
 from stoker.simulate.reference import oracle, static, static_mean, static_peak
 
 POLICIES: Final[Mapping[str, Factory]] = {
     "stoker": stoker,
+    "stoker-queue": stoker_queue,
     "static": static,
     "static-peak": static_peak,
     "static-mean": static_mean,

@@ -1,0 +1,34 @@
+"""What one request takes of one replica: the measure by which arrivals become replicas."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a request takes of one replica that makes a step every `pace_s`, its target.
+
+    A step has a fixed part; each sequence present takes its own time for a token, each token of its
+    context time to be read, and prompts that come meanwhile take theirs. A request also takes a
+    place in the batch and KV cache for its tokens for as long as it is there. Times in seconds.
+    """
+
+    step_s: float  # of every step
+    sequence_s: float  # per sequence that gets a token
+    context_token_s: float  # per token of context that these sequences read
+    prompt_token_s: float  # per token of prompt
+    prompt_key_s: float  # per token of prompt and key that it attends to
+    pace_s: float  # the time between two tokens that is aimed at
+    places: int  # sequences in a batch
+    kv_tokens: int  # that the KV cache holds
+    # Mean lengths of the requests that this was computed for; longer ones make it a little wrong.
+    prompt_tokens: float
+    output_tokens: float
+
+    def request_s(self, prompt: float, output: float) -> float:
+        """Seconds of one replica for one request of these lengths, whatever it lacks first."""
+        length = prompt + output / 2
+        first = prompt * (self.prompt_token_s + prompt / 2 * self.prompt_key_s)
+        there = first + output * self.pace_s
+        free = max(0.05, 1 - self.step_s / self.pace_s)
+        time = first + output * (self.sequence_s + length * self.context_token_s)
+        return max(time / free, there / self.places, there * length / max(1, self.kv_tokens))

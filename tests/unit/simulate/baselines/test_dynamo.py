@@ -182,6 +182,17 @@ def test_nothing_is_done_while_replicas_are_on_their_way() -> None:
     assert cluster.wanted == 2
 
 
+def test_lengths_are_remembered_through_an_idle_time() -> None:
+    cluster = Cluster(dynamo_load(SETTING, None))
+    idle = [engine(0, 0, pod=each) for each in range(3)]
+    loaded(cluster, engine(10, 0, tokens=10_000))
+    for tick in range(2, 100):
+        cluster.ask(5.0 * tick, counted(5.0 * tick, 10, idle[0]))
+    cluster.wanted = cluster.ready = 3  # somebody asked for more
+    assert cluster.ask(500.0, counted(500.0, 10, *idle)) == 2
+    assert cluster.ask(505.0, counted(505.0, 10, *idle[:2])) == 1
+
+
 def test_with_both_loops_throughput_is_the_floor_of_load() -> None:
     cluster = Cluster(dynamo(SETTING, None))
     for tick in range(37):

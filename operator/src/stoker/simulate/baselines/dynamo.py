@@ -29,7 +29,6 @@ from stoker.simulate.baselines.dynamo_engine import Engine, Load
 from stoker.simulate.baselines.forecasts import Forecast, Method
 from stoker.simulate.baselines.readings import (
     Counters,
-    Traffic,
     extended_counters,
     queued_in_engines,
     scraped,
@@ -58,6 +57,7 @@ class Memory:
     prompt: Forecast
     output: Forecast
     counters: tuple[Counters, ...] = ()
+    lengths: tuple[float, float] = (0.0, 0.0)  # the last known of prompts and answers, in tokens
     floor: int = 1
     next_s: float = _INTERVAL_S  # when the next throughput pass is due
 
@@ -94,7 +94,9 @@ class Dynamo:
             memory = replace(memory, next_s=now + _INTERVAL_S)
         if self.load:
             seen = traffic_in(memory.counters, newest.time - _LENGTHS_S)
-            asked, said = self._loaded(newest, sample, seen)
+            if seen.requests and seen.output_tokens:
+                memory = replace(memory, lengths=(seen.input_tokens, seen.output_tokens))
+            asked, said = self._loaded(newest, sample, memory.lengths)
             replicas = sample.wanted if asked is None else max(asked, memory.floor)
             if self.forecast:
                 said += f", floor {memory.floor}"
@@ -118,19 +120,21 @@ class Dynamo:
         said = f"{rate:.2f} requests/s forecast, {best:.2f} per replica"
         return replace(memory, floor=planned), planned, said
 
-    def _loaded(self, newest: Snapshot, sample: Sample, seen: Traffic) -> tuple[int | None, str]:
+    def _loaded(
+        self, newest: Snapshot, sample: Sample, lengths: tuple[float, float]
+    ) -> tuple[int | None, str]:
         """The load loop; None: not even the floor counts."""
         count = len(newest.replicas)
         if sample.pending or sample.ready != sample.wanted:
             return None, "replicas on their way"
         if not count or count != sample.ready:
             return None, f"{count} of {sample.ready} report"
-        if not seen.requests or seen.output_tokens < 1:
-            return None, "no lengths yet"
-        engine = Engine(self.service, seen.input_tokens, seen.output_tokens)
+        engine = Engine(self.service, *lengths)
         loads = [engine.load_of(each) for each in queued_in_engines(newest).replicas]
         if self.load == "thresholds":
             return self._by_use(loads)
+        if not all(lengths):
+            return None, "no lengths yet"
         return self._by_latency(engine, loads)
 
     def _by_use(self, loads: Sequence[Load]) -> tuple[int, str]:

@@ -417,7 +417,7 @@ EVERYTHING: dict[str, Any] = {
             "alternatives": [
                 {"change": "parallelism.tensor: 2", "concurrency": 16, "pricePerHour": "2.20"}
             ],
-            "configuration": "{}", "revision": "0123abcd",
+            "configuration": "{}", "revision": "0123abcd", "pace": "0.01 1 1 1 1 1 1 1 1 1",
             "inputs": {"spec": "s", "model": "m", "planner": "1", "nodes": "{}"},
             "offer": {"id": "o", "summary": "1 x cpu", "saves": "half"}, "accepted": "p",
             "residual": {"kvTokensPredicted": 32768, "kvTokensReported": 32000},
@@ -431,5 +431,9 @@ EVERYTHING: dict[str, Any] = {
         },
         "revision": "a", "revisions": [REVISION],
         "load": LOAD, "lastScale": SCALE, "conditions": [CONDITION],
+        "startup": {
+            "accelerator": "cpu", "nodeSeconds": 1, "imageSeconds": 2.5, "loadSeconds": 20,
+            "starts": 3, "newest": 1700000000,
+        },
     },
 }  # fmt: skip

@@ -141,3 +141,19 @@ def test_the_users_windows_are_obeyed_where_there_are_any() -> None:
     times = {replicas: time for time, replicas, _ in run.decisions}
     assert times[0] <= 300 + 120 + 2
     assert run.wanted == 0
+
+
+def test_a_queue_that_stays_is_believed_before_any_pace() -> None:
+    """The pace says that one replica is plenty; the queue says otherwise, for fifteen seconds."""
+    run = Run()
+    run.go(400.0, lambda _: 1.0)
+    assert run.wanted == 1
+    found = run.go(410.0, lambda _: 1.0, held=40)
+    assert found.replicas == 1
+    found = run.go(418.0, lambda _: 1.0, held=40)
+    assert found.replicas == 2
+    # Never more than twice as many at once: the next fifteen seconds will tell.
+    found = run.go(424.0, lambda _: 1.0, held=40)
+    assert found.replicas == 2
+    found = run.go(440.0, lambda _: 1.0, held=40)
+    assert found.replicas == 4

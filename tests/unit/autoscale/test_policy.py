@@ -4,9 +4,12 @@ import pytest
 
 from stoker import autoscale
 from stoker.api.v1alpha1 import InferenceServiceSpec
+from stoker.autoscale.policy import Known
+from stoker.autoscale.service import known_of
 from stoker.model import reasons
 from stoker.model.moment import Moment
 from stoker.model.scale import History
+from stoker.model.work import Work
 from tests.unit.plan import worlds
 
 
@@ -20,7 +23,43 @@ def test_durations_and_numbers_come_from_the_spec() -> None:
             "scaleDownStabilization": "90s",
         }
     )
-    assert autoscale.policy_of(spec, worlds.PLATFORM) == autoscale.Policy(0, 5, 7, 256, 5400, 90)
+    policy = autoscale.policy_of(spec, worlds.PLATFORM)
+    assert policy is not None
+    assert (policy.min_replicas, policy.max_replicas, policy.queue_target) == (0, 5, 7)
+    assert (policy.idle_before_zero, policy.stabilization) == (5400, 90)
+
+
+def test_windows_that_are_not_set_are_learned() -> None:
+    policy = autoscale.policy_of(worlds.spec(scaling={"maxReplicas": 5}), worlds.PLATFORM)
+    assert policy is not None
+    assert (policy.idle_before_zero, policy.stabilization) == (None, None)
+
+
+def test_the_objective_says_how_sure_to_be() -> None:
+    policies = [
+        autoscale.policy_of(
+            worlds.spec(scaling={"maxReplicas": 5}, optimization={"objective": objective}),
+            worlds.PLATFORM,
+        )
+        for objective in ("cost", "throughput", "balanced", "latency")
+    ]
+    quantiles = [policy.quantile for policy in policies if policy is not None]
+    busy = [policy.utilization for policy in policies if policy is not None]
+    assert quantiles == [0.6, 0.8, 0.9, 0.97]
+    assert busy == sorted(busy, reverse=True)
+
+
+def test_plan_and_starts_say_what_a_replica_is() -> None:
+    world = worlds.World(worlds.spec(scaling={"maxReplicas": 5}))
+    work = Work(0.01, 2e-4, 1e-7, 5e-5, 0.0, 0.05, 96, 400_000, 1000, 200)
+    world.status = {
+        "desiredReplicas": 1,
+        "plan": {"maxNumSeqs": 48, "data": 2, "pace": work.to_text()},
+        "startup": {"nodeSeconds": 100.0, "imageSeconds": 20.0, "loadSeconds": 30.0},
+    }
+    assert known_of(world.observe()) == Known(96, work, 150.0)
+    world.status = {"plan": {"maxNumSeqs": "many", "pace": "fast"}, "startup": "soon"}
+    assert known_of(world.observe()) == Known()
 
 
 def test_fixed_replicas_have_no_policy() -> None:
@@ -40,7 +79,7 @@ def test_concurrency_is_the_engines_own_limit(args: dict[str, str], concurrency:
 
 def test_a_plan_says_how_much_a_replica_computes() -> None:
     spec = worlds.spec(scaling={"maxReplicas": 2})
-    policy = autoscale.policy_of(spec, worlds.PLATFORM, 48)
+    policy = autoscale.policy_of(spec, worlds.PLATFORM, Known(places=48))
     assert policy is not None
     assert policy.concurrency == 48
 

@@ -687,13 +687,19 @@ def test_the_largest_status_is_below_16_kib() -> None:
     for condition in status["conditions"]:
         condition["lastTransitionTime"] = "2026-01-01T00:00:00Z"
     for technique in status["plan"]["techniques"]:
-        technique["why"] = "x" * (150 if technique["state"] == "off" else 170)
+        technique["why"] = "x" * (135 if technique["state"] == "off" else 170)
     status["plan"]["alternatives"] = [
         {"change": "x" * 100, "concurrency": 10**6, "pricePerHour": "1000.00"}
     ] * 5
     way = Measured("nvidia-rtx-pro-6000", ("16x16x16", "bitsandbytes", "fp8"), 2.0, 10.0, 10.0)
     told = measured.status_of([way] * 3, "image 0123456789", "sha256:" + "x" * 64)
     status["plan"]["measured"] = told
+    status["startup"] = {
+        "accelerator": "nvidia-rtx-pro-6000",
+        **{f"{phase}Seconds": 12345.6 for phase in ("node", "image", "load")},
+        "starts": 10**5,
+        "newest": 10**10,
+    }
     status["model"]["facts"] = "x" * modelfacts.MAX_BYTES
     long = {"reason": "RolloutBlocked", "message": "x" * 1024, "observedGeneration": 1}
     for kind in ("Ready", "Progressing", "ModelReady", "Schedulable"):

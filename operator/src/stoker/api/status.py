@@ -53,6 +53,17 @@ class LastScale(Resource):
     time: str = Field(description="When.", json_schema_extra=_TIME)
 
 
+class StartupStatus(Resource):
+    """How long replicas take to start: means of the last few, in seconds."""
+
+    accelerator: str = Field(description="The type that they were measured on.")
+    node_seconds: float = Field(description="From being asked for to a node.")
+    image_seconds: float = Field(description="From there until the engine's container runs.")
+    load_seconds: float = Field(description="From there to ready: weights, compilation, warm-up.")
+    starts: int = Field(description="Starts that were measured.")
+    newest: int = Field(description="When the last one of them began, in Unix seconds.")
+
+
 class Estimate(Resource):
     """What is expected, and how far off it may be."""
 
@@ -188,6 +199,11 @@ class PlanStatus(Resource):
     configuration: str | None = Field(
         default=None, description="The planned configuration, as Stoker reads it again."
     )
+    pace: str | None = Field(
+        default=None,
+        description="What one request takes of one replica, in seconds and places, as Stoker's "
+        "autoscaler reads it again.",
+    )
     revision: str | None = Field(
         default=None, description="What the plan adds to the name of the service's revision."
     )
@@ -248,6 +264,7 @@ class InferenceServiceStatus(Resource):
     )
     load: LoadStatus | None = None
     last_scale: LastScale | None = None
+    startup: StartupStatus | None = None
     conditions: Annotated[list[Condition], no_duplicates(lambda condition: condition.type)] = Field(
         default_factory=list,
         description="Ready, Planned, Progressing, Schedulable, ScalingActive and others.",

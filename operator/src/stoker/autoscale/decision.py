@@ -11,10 +11,10 @@ computed at once by one replica and T waiting requests per replica that are fine
 
 * Up at once to what is expected. The forecast may ask before a queue does.
 * Backlog: where a replica's pace is known, the arrivals plus the queue's work spread over one lead
-  time, since no replica helps sooner; else Q / T, the target as a number. A replica that is still
-  warming up is credited: it will take from the queue what waits for it, so meanwhile Q / T may keep
-  replicas but not add any. The credit ends after a while, because a replica that never comes must
-  not hold the others back.
+  time, since no replica helps sooner; else, and where the queue stays although all replicas answer,
+  Q / T, the target as a number. A replica that is still warming up is credited: it will take from
+  the queue what waits for it, so meanwhile Q / T may keep replicas but not add any. The credit ends
+  after a while, because a replica that never comes must not hold the others back.
 * Down to what is expected, never by less than what is there: N - 1 replicas are enough only if they
   can compute and keep waiting all that is there, so removing one never asks for it back at once.
   What was added stays for ten minutes, so that the direction changes at most twice in that time.
@@ -37,7 +37,7 @@ from stoker.autoscale import forecast as forecasts
 from stoker.autoscale.belief import in_progress, problem_of, seen_in_part
 from stoker.autoscale.judgement import Present
 from stoker.autoscale.memory import moved_to, next_change, record, remember, settled, starting
-from stoker.autoscale.need import need_of
+from stoker.autoscale.need import PATIENCE_S, need_of
 from stoker.autoscale.policy import Policy
 from stoker.autoscale.sample import Sample
 from stoker.model import reasons
@@ -72,7 +72,11 @@ def _with_data(
     # A new service starts at one even where zero is allowed: a model that cannot run shows at once.
     current = max(1, policy.min_replicas) if sample.wanted is None else sample.wanted
     calm = settled(history, sample, current, time)
-    need = need_of(policy, load, current, settled=calm, demand=demand)
+    queued = calm and load.queue_depth > policy.queue_target * max(1, current)
+    since = (time if history.queued_since is None else history.queued_since) if queued else None
+    history = replace(history, queued_since=since)
+    stuck = since is not None and time - since >= PATIENCE_S
+    need = need_of(policy, load, current, settled=calm, demand=demand, stuck=stuck)
     if moved:
         need = max(need, 1)
     active = moved or in_progress(load) or starting(history, sample, current, time)

@@ -91,7 +91,10 @@ def moved_to(history: History, before: int, after: int, time: float) -> History:
     if after > before:
         turns = history.falling or history.turned_up_at is None
         turned = time if turns else history.turned_up_at
-        return replace(history, raised_at=time, turned_up_at=turned, falling=False)
+        # Whether these are enough, the next while will tell.
+        return replace(
+            history, raised_at=time, turned_up_at=turned, falling=False, queued_since=None
+        )
     return replace(history, falling=True) if after < before else history
 
 

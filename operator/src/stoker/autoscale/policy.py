@@ -17,6 +17,8 @@ _CONCURRENCY_ARG: Final = "max-num-seqs"
 DEFAULT_LEAD_S: Final = 200.0
 DEFAULT_QUANTILE: Final = 0.9
 DEFAULT_UTILIZATION: Final = 0.645
+# How sure, by what matters to the user.
+_SURE: Final = {"latency": 0.97, "throughput": 0.8, "cost": 0.6}
 
 
 def utilization_of(quantile: float) -> float:
@@ -25,6 +27,15 @@ def utilization_of(quantile: float) -> float:
     0.78 at a quantile of 0.5, 0.645 at 0.9, 0.56 at 0.97.
     """
     return float(0.85 * (1 - quantile) ** 0.12)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of one replica; None: nothing."""
+
+    places: int | None = None  # requests that it computes at once
+    work: Work | None = None
+    lead_s: float | None = None  # of its starts so far, in seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +62,26 @@ class Policy:
 
 
 def policy_of(
-    spec: InferenceServiceSpec, platform: Platform, planned: int | None = None
+    spec: InferenceServiceSpec, platform: Platform, known: Known | None = None
 ) -> Policy | None:
-    """Rules of a service that scales by load; None when its replicas are fixed.
-
-    `planned` is what the plan says one replica computes at once.
-    """
+    """Rules of a service that scales by load; None when its replicas are fixed."""
     scaling = spec.scaling
     if scaling is None:
         return None
+    known = known or Known()
+    quantile = _SURE.get(str(spec.optimization.objective), DEFAULT_QUANTILE)
     return Policy(
         min_replicas=scaling.min_replicas,
         max_replicas=scaling.max_replicas,
         queue_target=scaling.target.queue_depth,
-        concurrency=planned or _concurrency(spec, platform.engines.get(spec.engine.name.value)),
+        concurrency=known.places
+        or _concurrency(spec, platform.engines.get(spec.engine.name.value)),
         idle_before_zero=_window(scaling.scale_to_zero_after),
         stabilization=_window(scaling.scale_down_stabilization),
+        lead_s=known.lead_s or DEFAULT_LEAD_S,
+        quantile=quantile,
+        utilization=utilization_of(quantile),
+        work=known.work,
     )
 
 

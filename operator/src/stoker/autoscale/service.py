@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from stoker.autoscale.decision import decide
-from stoker.autoscale.policy import policy_of
+from stoker.autoscale.policy import Known, policy_of
 from stoker.autoscale.sample import sample_of
 from stoker.model import reasons
 from stoker.model.load import Load
@@ -12,6 +12,8 @@ from stoker.model.observed import Observed
 from stoker.model.plan import Verdict
 from stoker.model.platform import Platform
 from stoker.model.scale import History, ScaleDecision
+from stoker.model.startup import lead_in
+from stoker.model.work import Work
 
 
 def decide_service(
@@ -25,7 +27,7 @@ def decide_service(
             reasons.INVALID_SPEC, "the spec cannot be read, so the number of replicas stays"
         )
         return ScaleDecision(sample.wanted or 0, verdict, activity=verdict)
-    policy = policy_of(spec, platform, _planned(observed))
+    policy = policy_of(spec, platform, known_of(observed))
     if policy is not None:
         return decide(policy, history, sample, now)
     replicas = 1 if spec.replicas is None else spec.replicas
@@ -34,10 +36,16 @@ def decide_service(
     return ScaleDecision(replicas, verdict, activity=verdict)
 
 
-def _planned(observed: Observed) -> int | None:
-    """Requests that one replica computes at once by its plan."""
-    plan = observed.service.status.get("plan")
-    if not isinstance(plan, Mapping) or not isinstance(plan.get("maxNumSeqs"), int):
-        return None
-    copies = plan.get("data")
-    return int(plan["maxNumSeqs"]) * (copies if isinstance(copies, int) else 1)
+def known_of(observed: Observed) -> Known:
+    """What plan and starts say of one replica."""
+    status = observed.service.status
+    plan, startup = status.get("plan"), status.get("startup")
+    places, work, lead_s = None, None, None
+    if isinstance(plan, Mapping):
+        copies = plan.get("data")
+        if isinstance(plan.get("maxNumSeqs"), int):
+            places = int(plan["maxNumSeqs"]) * (copies if isinstance(copies, int) else 1)
+        work = Work.from_text(plan.get("pace"))
+    if isinstance(startup, Mapping):
+        lead_s = lead_in(startup)
+    return Known(places, work, lead_s)

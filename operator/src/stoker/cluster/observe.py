@@ -259,7 +259,24 @@ def observed_pod(body: Body) -> ObservedPod:
         ),
         failures=tuple(failure for entry in statuses for failure in _failures(entry)),
         result=next((text for entry in statuses for text in _results(entry)), None),
+        scheduled_at=_since(scheduled),
+        started_at=next((time for time in map(_running_since, statuses) if time is not None), None),
+        ready_at=_since(conditions.get("Ready") or {}),
     )
+
+
+def _since(condition: Body) -> float | None:
+    """When a condition became true; None while it is not."""
+    if condition.get("status") != "True":
+        return None
+    return unix_time(condition.get("lastTransitionTime"))
+
+
+def _running_since(entry: Body) -> float | None:
+    """When the engine's container began to run; other containers tell nothing of it."""
+    if entry.get("name") != Component.ENGINE.value:
+        return None
+    return unix_time(((entry.get("state") or {}).get("running") or {}).get("startedAt"))
 
 
 def _failures(entry: Body) -> Iterator[ContainerFailure]:

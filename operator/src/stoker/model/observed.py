@@ -68,6 +68,10 @@ class ObservedPod:
     unschedulable: str | None  # the scheduler's message, when it said no
     failures: tuple[ContainerFailure, ...] = ()
     result: str | None = None  # what a container that ended well left as its termination message
+    # When a node was found, the engine's container began to run, and the pod became ready.
+    scheduled_at: float | None = None
+    started_at: float | None = None
+    ready_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

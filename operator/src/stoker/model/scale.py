@@ -45,6 +45,8 @@ class History:
     # When replicas were last added after they had been taken away, or for the first time.
     turned_up_at: float | None = None
     falling: bool = False  # the last change took replicas away
+    # Since when all replicas answer and more waits than they should leave; None: it does not.
+    queued_since: float | None = None
     arrivals: Arrivals = ()
     lengths: Lengths = field(default_factory=Lengths)
     # Requests ended, tokens of their prompts and answers, by engine pod, at the last look.

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from stoker.model.plan import Verdict
+from stoker.model.work import Work
 
 GIB = 2**30
 
@@ -230,6 +231,8 @@ class Planned:
     args: Mapping[str, str]  # engine flags without dashes
     env: Mapping[str, str] = field(default_factory=dict)
     verdict: Verdict = field(default_factory=lambda: Verdict("Planned", ""))
+    # What a request takes of a replica; None where the hardware's pace is not known.
+    work: Work | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,9 @@
 """What one request takes of one replica: the measure by which arrivals become replicas."""
 
+import dataclasses
+import math
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +21,8 @@ class Work:
     prompt_token_s: float  # per token of prompt
     prompt_key_s: float  # per token of prompt and key that it attends to
     pace_s: float  # the time between two tokens that is aimed at
-    places: int  # sequences in a batch
-    kv_tokens: int  # that the KV cache holds
+    places: float  # sequences in a batch
+    kv_tokens: float  # that the KV cache holds
     # Mean lengths of the requests that this was computed for; longer ones make it a little wrong.
     prompt_tokens: float
     output_tokens: float
@@ -31,4 +34,22 @@ class Work:
         there = first + output * self.pace_s
         free = max(0.05, 1 - self.step_s / self.pace_s)
         time = first + output * (self.sequence_s + length * self.context_token_s)
-        return max(time / free, there / self.places, there * length / max(1, self.kv_tokens))
+        return max(time / free, there / self.places, there * length / self.kv_tokens)
+
+    def to_text(self) -> str:
+        """As a status keeps it: the fields in order, short; the estimates are worth no more."""
+        return " ".join(f"{value:.3g}" for value in dataclasses.astuple(self))
+
+    @classmethod
+    def from_text(cls, text: object) -> Self | None:
+        """What a status keeps; None where another version, or nobody, wrote it."""
+        if not isinstance(text, str):
+            return None
+        try:
+            values = [float(word) for word in text.split()]
+            found = cls(*values)
+        except (ValueError, TypeError):
+            return None
+        if not all(math.isfinite(value) and value >= 0 for value in values):
+            return None
+        return found if min(found.pace_s, found.places, found.kv_tokens) > 0 else None

@@ -15,6 +15,7 @@ from stoker.model.load import Load
 from stoker.model.moment import Moment
 from stoker.model.plan import Condition, Event
 from stoker.model.platform import Platform
+from stoker.model.startup import startup_status
 from stoker.naming import Component
 from stoker.plan import replica
 from stoker.plan.conditions import NAME_TAKEN, NODES_UNSUITABLE, READY
@@ -74,10 +75,21 @@ def build_status(
         status["model"] = model
     if plan is not None:
         status["plan"] = plan
+    startup = _startup(situation, before)
+    if startup is not None:
+        status["startup"] = startup
     last = _last_scale(situation, before, now)
     if last is not None:
         status["lastScale"] = last
     return status
+
+
+def _startup(situation: Situation, before: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """How long starts took on the type that runs."""
+    known = before.get("startup")
+    if situation.replica is None:
+        return known if isinstance(known, Mapping) else None
+    return startup_status(known, situation.engines, ", ".join(situation.replica.accelerators.names))
 
 
 def build_events(situation: Situation, conditions: Iterable[Condition]) -> tuple[Event, ...]:

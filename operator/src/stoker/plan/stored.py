@@ -19,7 +19,7 @@ PLANNER_VERSION: Final = "1"
 _ALTERNATIVES: Final = 5
 _HONOURED: Final = 0.7
 # A status stays below 16 KiB, however long its conditions; what is used may say more.
-_WHY_LIMIT: Final = {"on": 170, "off": 150, "refused": 200}
+_WHY_LIMIT: Final = {"on": 170, "off": 135, "refused": 200}
 _TEXT_LIMIT: Final = 100
 
 
@@ -133,6 +133,7 @@ def planned_status(planned: Planned, summary: str, spec: str, model: str) -> dic
         "expected": _expected(planned.expected),
         "alternatives": [_alternative(each) for each in planned.alternatives[:_ALTERNATIVES]],
         "configuration": configuration_text(configuration),
+        **({} if planned.work is None else {"pace": planned.work.to_text()}),
         "inputs": {"spec": spec, "model": model, "planner": PLANNER_VERSION},
     }
 

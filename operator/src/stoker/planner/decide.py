@@ -17,12 +17,15 @@ from stoker.model import reasons
 from stoker.model.inventory import Supply
 from stoker.model.plan import Verdict
 from stoker.model.sizing import GIB, Infeasible, Planned, Request, Workload
+from stoker.model.work import Work
 from stoker.planner import alternatives, checks, flags, objectives, remedies, techniques, words
 from stoker.planner.ask import Decided
 from stoker.planner.calibration import Residual
 from stoker.planner.candidates import Candidate
 from stoker.planner.estimate import Calibrate
 from stoker.planner.search import Outcome, Problem, estimator, search
+from stoker.planner.steps import PlannedSteps
+from stoker.planner.work import work_of
 from stoker_worker.modelfacts import Layers, ModelFacts
 
 # Where neither the model nor the user says how long a request may be.
@@ -100,6 +103,26 @@ def _planned(problem: Problem, outcome: Outcome) -> Planned:
         args=flags.args_of(configuration, problem.facts, best.gpu, problem.features),
         env=flags.env_of(configuration),
         verdict=Verdict(reasons.PLANNED, message),
+        work=_work(problem, best),
+    )
+
+
+def _work(problem: Problem, best: Candidate) -> Work | None:
+    """What a request of the workload takes of a replica that keeps its targets.
+
+    Of processors the catalogue does not know how many cores a pod gets, so nobody knows their pace.
+    """
+    if best.gpu.shared_memory:
+        return None
+    used, workload = best.configuration, problem.request.workload
+    steps = PlannedSteps(estimator(problem, best.gpu).pace(used), _residual(problem, best))
+    return work_of(
+        steps,
+        used.max_num_seqs * used.data,
+        best.memory.kv_tokens,
+        workload.input_tokens,
+        workload.output_tokens,
+        problem.request.targets.itl_s or best.expected.itl_s.high,
     )
 
 

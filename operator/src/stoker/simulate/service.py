@@ -7,21 +7,15 @@ Two sources of step times:
 * measured coefficients (`Linear`): a step takes a fixed time, plus so much per sequence, per token
   of context that these read, per token of prompt and per key that prompt tokens attend to. They
   can be fitted to any engine's own step times.
-
-Data parallel ranks and pipeline stages share the sequences evenly and move in step: the batch of
-each is what it has of the whole, and the replica's chunk is that of all ranks. Of speculation, each
-step has the mean yield.
 """
 
 from dataclasses import dataclass
-from typing import Final
 
 from stoker.model.sizing import Configuration, Planned
 from stoker.planner.batching import Steps
 from stoker.planner.calibration import Residual
+from stoker.planner.steps import PlannedSteps
 from stoker.planner.time import Pace
-
-_AS_PLANNED: Final = Residual()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,42 +59,6 @@ class LinearSteps:
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedSteps:
-    """The planner's time model for a whole replica."""
-
-    pace: Pace
-    residual: Residual = _AS_PLANNED
-
-    @property
-    def chunk(self) -> int:
-        """Tokens per step, of all data parallel ranks."""
-        return self.pace.chunk * self.pace.ranks
-
-    def step_s(
-        self,
-        decodes: float,
-        context: float = 0.0,
-        prompt_tokens: float = 0.0,
-        prompt_keys: float = 0.0,
-        sampled: float | None = None,
-    ) -> float:
-        """Seconds of one step of the replica."""
-        pace = self.pace
-        share = 1 / (pace.ranks * pace.stages)
-        heads = decodes if sampled is None else sampled
-        both = pace.step_s(
-            decodes * share, context, prompt_tokens * share, prompt_keys, heads * share
-        )
-        if not decodes:
-            return both * self.residual.ttft
-        if not pace.speculative_tokens:
-            return both * self.residual.itl
-        # Prompts add to a step what they would add without drafts.
-        added = both - pace.step_s(decodes * share, context) if prompt_tokens else 0.0
-        return (pace.decode_s(decodes / pace.ranks, context) + added) * self.residual.itl
-
-
-@dataclass(frozen=True, slots=True)
 class Service:
     """One replica's model of service."""
 
@@ -122,7 +80,7 @@ def planned_service(plan: Planned, pace: Pace, residual: Residual | None = None)
     """A service as it was planned; `pace` is that of the plan's configuration."""
     used: Configuration = plan.configuration
     return Service(
-        PlannedSteps(pace, residual or _AS_PLANNED),
+        PlannedSteps(pace, residual or Residual()),
         plan.memory.kv_tokens,
         used.max_num_seqs * used.data,
         used.block_size,

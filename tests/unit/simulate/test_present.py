@@ -23,6 +23,7 @@ SEEN = Snapshot(
     ttft_s_total=30.0,
     finished_total=20,
     output_tokens_total=900,
+    prompt_tokens_total=2000,
     itl_s_total=2.0,
     shed_total=4,
 )

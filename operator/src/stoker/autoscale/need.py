@@ -13,6 +13,8 @@ ROUNDING: Final = 1e-6
 # A queue above the target for so long, while all replicas answer, says that they are slower than
 # was thought.
 PATIENCE_S: Final = 15.0
+# How fast a queue is to be worked off: whoever comes meanwhile waits behind it.
+DRAIN_S: Final = 30.0
 
 
 def need_of(
@@ -39,6 +41,6 @@ def need_of(
         target = min(target, 2 * max(1, current)) if stuck else 0
         arriving = demand.replicas
         if waiting > policy.queue_target * max(1, current):
-            arriving += waiting * demand.request_s / policy.lead_s
+            arriving += waiting * demand.request_s / DRAIN_S
         target = max(target, math.ceil(arriving - ROUNDING))
     return max(capacity, target, 1 if in_progress(load) else 0)

@@ -55,6 +55,7 @@ class Snapshot:
     ttft_s_total: float  # of these, from arrival
     finished_total: int
     output_tokens_total: int  # of the finished requests
+    prompt_tokens_total: int  # of the finished requests
     itl_s_total: float  # of the finished requests: the mean between two tokens of each
     shed_total: int  # refused or given up by the frontend
 

@@ -107,11 +107,9 @@ def load_of(snapshot: Snapshot) -> Load:
     ]
     if engines:
         # The simulator counts tokens for all engines together; the first one tells them.
-        mean = snapshot.input_tokens_total / max(1, snapshot.requests_total)
-        ended = float(snapshot.finished_total)
         counted = Timings(
-            requests=ended,
-            prompt_tokens=ended * mean,
+            requests=float(snapshot.finished_total),
+            prompt_tokens=float(snapshot.prompt_tokens_total),
             generated_tokens=float(snapshot.output_tokens_total),
         )
         engines[0] = replace(engines[0], pod="engine", timings=counted)

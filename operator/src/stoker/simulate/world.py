@@ -91,6 +91,7 @@ class Seen:
     ttft_sum: float = 0.0
     finished: int = 0
     output_tokens: int = 0
+    prompt_tokens: int = 0  # of the finished requests
     itl_sum: float = 0.0
     shed: int = 0
     cut: int = 0
@@ -192,6 +193,7 @@ class World:
             ttft_s_total=seen.ttft_sum,
             finished_total=seen.finished,
             output_tokens_total=seen.output_tokens,
+            prompt_tokens_total=seen.prompt_tokens,
             itl_s_total=seen.itl_sum,
             shed_total=seen.shed,
         )
@@ -230,6 +232,7 @@ class World:
             seen.itl[job.number] = itl
             seen.finished += 1
             seen.output_tokens += tokens
+            seen.prompt_tokens += job.request.input_tokens
             seen.itl_sum += itl
         self._schedule(pod)
         if pod.draining:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
 
+from e2e.chaos import engine_load
 from e2e.models import PROMPTS
 from e2e.stack import Stack, example, is_ready
 from e2e.test_10_answers import call
@@ -45,6 +47,32 @@ def test_burst_scales_up_and_down_again_without_loss(
     assert (scaled["from"], scaled["to"]) == (2, 1)
     assert scaled["reason"] == "LoadShrank"
     stack.wait_ready_engines(NAME, NAMESPACE, 1)
+
+
+@pytest.mark.timeout(600)
+def test_the_replica_with_a_running_stream_stays(
+    stack: Stack, tiny: str, timeline: Timeline
+) -> None:
+    last = (stack.get("infer", NAME, NAMESPACE) or {})["status"]["lastScale"]["time"]
+    stack.apply(example(NAME, NAMESPACE, scaling=scaling(minReplicas=2)))
+    stack.wait_ready_engines(NAME, NAMESPACE, 2)
+    # What it costs to lose a replica is written once a minute at most.
+    age = time.time() - datetime.fromisoformat(last).timestamp()
+    time.sleep(max(0.0, 62 - age))
+    with Traffic(tiny, NAME, streams=1, unary=0, prompts=TEXTS, stream_tokens=3000) as traffic:
+        traffic.wait_streaming(1)
+        (busy,) = [p for p in stack.engine_pods(NAME, NAMESPACE) if engine_load(p) > 0]
+        time.sleep(4)  # Stoker looks every two seconds
+        fewer = time.monotonic()
+        stack.apply(example(NAME, NAMESPACE, scaling=scaling(minReplicas=1, maxReplicas=1)))
+        left = timeline.wait("leaving", since=fewer, seconds=60)
+        assert len(traffic.records()) == 1, "the stream was over before a replica went"
+        assert left.name != busy["metadata"]["name"]
+        records = traffic.finish()
+    assert not lost(records), describe(lost(records))
+    stack.wait_ready_engines(NAME, NAMESPACE, 1)
+    (stayed,) = stack.engine_pods(NAME, NAMESPACE)
+    assert stayed["metadata"]["uid"] == busy["metadata"]["uid"]
 
 
 @pytest.mark.timeout(600)

@@ -90,7 +90,8 @@ is needed. No Secret is ever read, no rule has a wildcard.
   verbs: [create, patch]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  # patch: one annotation, the cost of losing an engine pod, before a scale-down.
+  verbs: [get, list, watch, patch]
 - apiGroups: [inference.networking.x-k8s.io]
   resources: [inferenceobjectives, inferencemodelrewrites]
   verbs: [get, list, watch]

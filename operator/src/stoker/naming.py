@@ -37,6 +37,8 @@ ANNOTATION_ACCEPT: Final = "stoker.dev/accept-plan"
 # On a service, by its owner: another value than before has its model read once more. The facts Job
 # carries the value that it reads for.
 ANNOTATION_REREAD: Final = "stoker.dev/reread-model"
+# On engine pods, before there are to be fewer: a ReplicaSet removes the lowest first.
+ANNOTATION_DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 # On the operator's Lease: host:port where the leader answers.
 ANNOTATION_ADDRESS: Final = "stoker.dev/address"
 

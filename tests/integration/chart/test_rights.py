@@ -33,7 +33,7 @@ NEEDED = [
     ("policy", "poddisruptionbudgets", WRITE),
     ("networking.k8s.io", "networkpolicies", WRITE),
     (INFERENCE, "inferencepools", WRITE),
-    ("", "pods", READ),
+    ("", "pods", (*READ, "patch")),
     ("", "persistentvolumeclaims", ("get",)),
     ("events.k8s.io", "events", ("create", "patch")),
 ]
@@ -49,6 +49,7 @@ VERBS = (
 )  # fmt: skip
 OTHERS = [
     ("", "secrets"), ("", "namespaces"), ("", "pods/exec"), ("", "pods/eviction"),
+    ("", "pods/status"), ("", "pods/ephemeralcontainers"),
     ("", "nodes/proxy"), ("", "nodes/status"), ("", "persistentvolumes/status"),
     ("storage.k8s.io", "volumeattachments"), ("", "serviceaccounts/token"), ("", "users"),
     ("*", "*"),

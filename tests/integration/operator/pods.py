@@ -97,7 +97,7 @@ class Frontend(Page):
 
 
 class Engine(Page):
-    """The metrics of an engine without work; `kv_tokens` is the size of its cache, where told."""
+    """The metrics of an engine; `kv_tokens` is the size of its cache, where told."""
 
     port = contract.ENGINE_PORT
     path = contract.PATH_METRICS
@@ -105,11 +105,16 @@ class Engine(Page):
     def __init__(self, kv_tokens: int | None = None) -> None:
         super().__init__()
         self.kv_tokens = kv_tokens
+        self.running = 0
         self.times = ""  # lines of its histograms
 
     def answer(self) -> str:
-        names = ("vllm:num_requests_running", "vllm:num_requests_waiting")
-        text = "".join(f'# TYPE {name} gauge\n{name}{{engine="0"}} 0\n' for name in names)
+        counts = {"running": self.running, "waiting": 0}
+        text = "".join(
+            f"# TYPE vllm:num_requests_{name} gauge\n"
+            f'vllm:num_requests_{name}{{engine="0"}} {count}\n'
+            for name, count in counts.items()
+        )
         if self.kv_tokens is not None:
             cache = f'kv_cache_size_tokens="{self.kv_tokens}",num_gpu_blocks="1",block_size="16"'
             text += f"vllm:cache_config_info{{{cache}}} 1.0\n"
@@ -126,13 +131,20 @@ def make_ready(
         found = plane.get("pods", "-n", namespace, "-l", selector)["items"]
         return str(found[0]["metadata"]["name"]) if found else None
 
+    make_pod_ready(
+        plane, namespace, wait_for(f"{component.value} pod of {service}", pod), page.address
+    )
+
+
+def make_pod_ready(plane: ControlPlane, namespace: str, pod: str, address: str) -> None:
+    """Say that this pod is Ready, and answers there."""
     status = {
         "phase": "Running",
-        "podIP": page.address,
-        "podIPs": [{"ip": page.address}],
+        "podIP": address,
+        "podIPs": [{"ip": address}],
         "conditions": [{"type": "Ready", "status": "True"}],
     }
     plane.kubectl(
-        *("patch", "pod", wait_for(f"{component.value} pod of {service}", pod), "-n", namespace),
-        *("--subresource=status", "--type=merge", "-p", json.dumps({"status": status})),
+        *("patch", "pod", pod, "-n", namespace, "--subresource=status", "--type=merge"),
+        *("-p", json.dumps({"status": status})),
     )

@@ -8,9 +8,17 @@ import pytest
 
 from stoker import naming
 from stoker.cluster.claims import Claim, claim_of
-from stoker.cluster.observe import agreed_facts, facts_in, mounts, observed_pod, parse_spec
+from stoker.cluster.observe import (
+    agreed_facts,
+    facts_in,
+    mounts,
+    observed_object,
+    observed_pod,
+    parse_spec,
+)
 from stoker.cluster.status import with_times
 from stoker.model.moment import Moment
+from stoker.model.observed import ScaledBy
 from stoker.naming import Component
 
 NOW = Moment(monotonic=50.0, unix=1_700_000_000.0)
@@ -41,6 +49,32 @@ def test_a_new_pod_without_a_status_is_read_as_it_is() -> None:
     assert seen.ip is None
     assert seen.unschedulable is None
     assert seen.created == 1_767_225_600
+
+
+def test_the_replica_set_is_the_one_that_controls() -> None:
+    mine = {"kind": "ReplicaSet", "name": "tiny-engine-r1-5d8c", "controller": True}
+    assert observed_pod(pod({}, ownerReferences=[mine])).replica_set == "tiny-engine-r1-5d8c"
+    for other in ({**mine, "controller": False}, {**mine, "kind": "StatefulSet"}):
+        assert observed_pod(pod({}, ownerReferences=[other])).replica_set is None
+    assert observed_pod(pod({})).replica_set is None
+
+
+@pytest.mark.parametrize(("text", "cost"), [("3", 3), ("-7", -7), ("", 0), ("low", 0), (None, 0)])
+def test_a_deletion_cost_that_is_no_number_is_none(text: str | None, cost: int) -> None:
+    annotations = {} if text is None else {naming.ANNOTATION_DELETION_COST: text}
+    assert observed_pod(pod({}, annotations=annotations)).deletion_cost == cost
+
+
+def test_who_scaled_last_is_the_latest_of_the_marks_that_are_kept() -> None:
+    marks = [
+        {"manager": "kubectl", "time": "2026-01-01T00:00:05Z", "subresource": "scale"},
+        {"manager": "keda", "time": "2026-01-01T00:00:09Z", "subresource": "scale"},
+        {"manager": "argo", "time": "2026-01-01T00:00:07Z"},
+    ]
+    metadata = {"name": "d", "uid": "u", "resourceVersion": "1"}
+    seen = observed_object("Deployment", {"metadata": {**metadata, "managedFields": marks}})
+    assert seen.scaled_by == ScaledBy("keda", "2026-01-01T00:00:09Z")
+    assert observed_object("Deployment", {"metadata": metadata}).scaled_by is None
 
 
 def test_the_schedulers_no_is_kept_in_its_words() -> None:

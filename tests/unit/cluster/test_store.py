@@ -34,6 +34,25 @@ def test_an_older_version_never_replaces_a_newer_one() -> None:
     assert kept["metadata"]["resourceVersion"] == "10"
 
 
+def test_of_managed_fields_strangers_marks_on_the_replicas_are_kept_alone() -> None:
+    replicas: dict[str, Any] = {"f:spec": {"f:replicas": {}}}
+    theirs = {"manager": "kubectl", "subresource": "scale", "fieldsV1": replicas}
+    others = [
+        {"manager": naming.FIELD_MANAGER, "fieldsV1": replicas},
+        {"manager": "kube-controller-manager", "fieldsV1": {"f:status": {"f:replicas": {}}}},
+        {"manager": "kubectl-annotate", "fieldsV1": {"f:metadata": {"f:annotations": {}}}},
+        {"manager": "old"},
+    ]
+    store = Store()
+    for version, marks in (("1", others), ("2", [*others, theirs])):
+        found = body("tiny", version=version)
+        found["metadata"]["managedFields"] = marks
+        store.put("Deployment", found)
+        kept = store.get("Deployment", "team", "tiny")
+        assert kept is not None
+        assert kept["metadata"].get("managedFields", []) == [m for m in marks if m is theirs]
+
+
 def test_versions_are_numbers_not_words() -> None:
     store = Store()
     store.put("Service", body("tiny", version="9"))

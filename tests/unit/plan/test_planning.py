@@ -11,6 +11,7 @@ from stoker.model import reasons
 from stoker.model.plan import Apply, Delete
 from stoker.model.platform import Platform
 from stoker.plan import measured, revision, stored
+from stoker.plan.conditions import MESSAGE_LIMIT
 from stoker.plan.frontend import frontend_input
 from stoker.plan.measured import Measured
 from stoker_worker import modelfacts
@@ -701,8 +702,8 @@ def test_the_largest_status_is_below_16_kib() -> None:
         "newest": 10**10,
     }
     status["model"]["facts"] = "x" * modelfacts.MAX_BYTES
-    long = {"reason": "RolloutBlocked", "message": "x" * 1024, "observedGeneration": 1}
-    for kind in ("Ready", "Progressing", "ModelReady", "Schedulable"):
+    long = {"reason": "RolloutBlocked", "message": "x" * MESSAGE_LIMIT, "observedGeneration": 1}
+    for kind in ("Ready", "Progressing", "ModelReady", "Schedulable", "ScaledByOthers"):
         status["conditions"] = [c for c in status["conditions"] if c["type"] != kind]
         status["conditions"].append(
             {"type": kind, "status": "False", "lastTransitionTime": "2026-01-01T00:00:00Z", **long}

@@ -24,7 +24,9 @@ from stoker.model.observed import (
     ObservedObject,
     ObservedPod,
     ObservedService,
+    ScaledBy,
 )
+from stoker.model.past import Past
 from stoker.model.plan import Apply, Plan
 from stoker.model.platform import AcceleratorPlatform, EnginePlatform, Mount, Platform
 from stoker.model.scale import History
@@ -153,10 +155,11 @@ class World:
         self.deleting = False
         self.time = 1000.0
         self.history = History()
+        self.past = Past()
         self.broken: dict[str, tuple[ContainerFailure, ...]] = {}  # by revision
         self._numbers = itertools.count(1)
 
-    def observe(self) -> Observed:
+    def observe(self, load: Load | None = None) -> Observed:
         service = ObservedService(
             key=KEY,
             uid="uid-service",
@@ -183,11 +186,13 @@ class World:
                 if self.kv_tokens and each.ready and each.component is Component.ENGINE
             },
             seen=self.seen,
+            load=load,
+            past=self.past,
             taken=self.taken,
         )
 
     def decide(self, load: Load | None = None) -> Plan:
-        observed, now = self.observe(), Moment(self.time, self.time)
+        observed, now = self.observe(load), Moment(self.time, self.time)
         scale = autoscale.decide_service(observed, load, self.history, self.platform, now)
         self.history = scale.history
         return plan_service(observed, scale, self.platform, now)
@@ -199,6 +204,9 @@ class World:
     def look(self, load: Load | None = None) -> Plan:
         """One pass: decide and carry it out. Pods do not move."""
         plan = self.decide(load)
+        for cost in plan.costs:
+            assert self.pods[cost.pod].uid == cost.uid
+            self.pods[cost.pod] = replace(self.pods[cost.pod], deletion_cost=cost.cost)
         for action in plan.actions:
             if isinstance(action, Apply):
                 self._apply(action)
@@ -214,6 +222,7 @@ class World:
                         if not name.startswith(f"{action.name}-")
                     }
         self.status = plan.status
+        self.past = plan.past
         self.time += 1
         return plan
 
@@ -245,6 +254,18 @@ class World:
             if (dict(self.objects), dict(self.pods), self.status) == before:
                 return plan
         raise AssertionError(f"still moving after {limit} passes: {plan.actions}")
+
+    def scale(self, name: str, replicas: int, manager: str = "kubectl") -> None:
+        """Somebody changes the replicas of a Deployment."""
+        present = self.deployment(name)
+        body = copy.deepcopy(dict(present.body))
+        body["spec"]["replicas"] = replicas
+        self.objects["Deployment", name] = replace(
+            present,
+            body=body,
+            resource_version=str(next(self._numbers)),
+            scaled_by=ScaledBy(manager, "2026-01-01T00:00:00Z"),
+        )
 
     def replicas(self) -> dict[str, int]:
         """Told replicas of each engine revision."""
@@ -302,13 +323,15 @@ class World:
             if each.component is component and each.revision == revision and not each.deleting
         ]
         told = present.body["spec"]["replicas"]
-        # As a ReplicaSet does: those that are not ready go first.
-        for each in sorted(own, key=lambda each: each.ready)[: max(0, len(own) - told)]:
+        # As a ReplicaSet does: those that are not ready go first, then those that cost less.
+        own.sort(key=lambda each: (each.ready, each.deletion_cost))
+        for each in own[: max(0, len(own) - told)]:
             self.pods[each.name] = replace(each, deleting=True)
         for _ in range(told - len(own)):
             name = f"{present.name}-{next(self._numbers)}"
-            self.pods[name] = pod(
-                name, component=component, revision=revision, created=next(self._numbers)
+            self.pods[name] = replace(
+                pod(name, component=component, revision=revision, created=next(self._numbers)),
+                replica_set=f"{present.name}-5d8c",
             )
         body = copy.deepcopy(dict(present.body))
         ready = sum(each.ready for each in own)

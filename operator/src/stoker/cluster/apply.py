@@ -9,6 +9,9 @@ Three promises:
 * Nothing ownerless is made. A manifest without our owner reference is a bug and raises.
 * What takes away is guarded: a deletion carries the uid it was decided for, a write that lowers
   replicas the resourceVersion.
+
+Of pods one annotation is written, as a courtesy to those whose requests they compute: that it
+cannot be written keeps nobody from anything.
 """
 
 import asyncio
@@ -17,13 +20,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from stoker import naming
-from stoker.cluster.client import APPLY, Client
-from stoker.cluster.kinds import Kind, child
+from stoker.cluster.client import APPLY, MERGE, Client
+from stoker.cluster.kinds import POD, Kind, child
 from stoker.cluster.observe import controller_uid
 from stoker.cluster.store import Store
-from stoker.errors import Conflict, NotFound, Refused
+from stoker.errors import ClusterUnavailable, Conflict, NotFound, Refused, Terminating
 from stoker.model.observed import Observed, ObservedService
-from stoker.model.plan import Apply, Delete
+from stoker.model.plan import Apply, Delete, DeletionCost
 
 _log = logging.getLogger(__name__)
 
@@ -96,6 +99,38 @@ class Applier:
                     raise result
             writes += len(batch)
         return writes
+
+    async def price(self, service: ObservedService, costs: Iterable[DeletionCost]) -> int:
+        """Write what it costs to lose each pod; the number of writes."""
+        written = await asyncio.gather(
+            *(self._price(service, cost) for cost in costs), return_exceptions=True
+        )
+        for result in written:
+            if isinstance(result, BaseException):
+                raise result
+        return sum(result is True for result in written)
+
+    async def _price(self, service: ObservedService, cost: DeletionCost) -> bool:
+        annotations = {naming.ANNOTATION_DELETION_COST: str(cost.cost)}
+        try:
+            # A pod of the same name with another uid is a conflict.
+            body = await self._client.write(
+                "PATCH",
+                POD.path(service.key.namespace, cost.pod),
+                {"metadata": {"uid": cost.uid, "annotations": annotations}},
+                query={"fieldManager": naming.FIELD_MANAGER},
+                content_type=MERGE,
+            )
+        except (ClusterUnavailable, Conflict, NotFound, Refused, Terminating) as error:
+            _log.info(
+                "deletion cost of pod %s not written: %s",
+                cost.pod,
+                error,
+                extra={"key": str(service.key), "reason": type(error).__name__},
+            )
+            return False
+        self._store.put(POD.name, body)
+        return True
 
     async def _perform(self, service: ObservedService, action: Apply | Delete) -> None:
         if isinstance(action, Delete):

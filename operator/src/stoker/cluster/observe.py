@@ -26,6 +26,7 @@ from stoker.model.observed import (
     ObservedObject,
     ObservedPod,
     ObservedService,
+    ScaledBy,
 )
 from stoker.naming import Component
 
@@ -212,7 +213,17 @@ def observed_object(kind: str, body: Body) -> ObservedObject:
         resource_version=metadata["resourceVersion"],
         owner_uid=controller_uid(metadata),
         body=body,
+        scaled_by=_scaled_by(metadata),
     )
+
+
+def _scaled_by(metadata: Body) -> ScaledBy | None:
+    """The last of those whose mark on `spec.replicas` the store has kept."""
+    marks = metadata.get("managedFields") or ()
+    last = max(marks, key=lambda entry: str(entry.get("time") or ""), default=None)
+    if last is None:
+        return None
+    return ScaledBy(str(last.get("manager") or "somebody"), str(last.get("time") or ""))
 
 
 def controller_uid(metadata: Body) -> str | None:
@@ -262,6 +273,8 @@ def observed_pod(body: Body) -> ObservedPod:
         scheduled_at=_since(scheduled),
         started_at=next((time for time in map(_running_since, statuses) if time is not None), None),
         ready_at=_since(conditions.get("Ready") or {}),
+        replica_set=_replica_set(metadata),
+        deletion_cost=_deletion_cost(metadata),
     )
 
 
@@ -277,6 +290,22 @@ def _running_since(entry: Body) -> float | None:
     if entry.get("name") != Component.ENGINE.value:
         return None
     return unix_time(((entry.get("state") or {}).get("running") or {}).get("startedAt"))
+
+
+def _replica_set(metadata: Body) -> str | None:
+    """The ReplicaSet that controls a pod."""
+    for owner in metadata.get("ownerReferences") or ():
+        if owner.get("controller") and owner.get("kind") == "ReplicaSet":
+            return str(owner["name"])
+    return None
+
+
+def _deletion_cost(metadata: Body) -> int:
+    """As a ReplicaSet reads it: 0 where there is none that is a number."""
+    try:
+        return int((metadata.get("annotations") or {})[naming.ANNOTATION_DELETION_COST])
+    except (KeyError, ValueError):
+        return 0
 
 
 def _failures(entry: Body) -> Iterator[ContainerFailure]:

@@ -2,8 +2,9 @@
 
 The store is fed from two sides: by raw watch events, and by the answers to our own writes, so that
 the next look sees what the last pass wrote. The two race, and the newer resourceVersion of one uid
-wins. Bodies are kept without managedFields, which nobody here reads and which are half of an
-object. Pods are found by their owner's label, everything else by name.
+wins. Bodies are kept without managedFields, which are half of an object and which nobody here
+reads, but for those of somebody else who set a number of replicas. Pods are found by their owner's
+label, everything else by name.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +31,7 @@ class Store:
         known = self._objects.get(place)
         if known is not None and not _supersedes(metadata, known["metadata"]):
             return False
-        slim = {**body, "metadata": {k: v for k, v in metadata.items() if k != "managedFields"}}
+        slim = {**body, "metadata": _slim(metadata)}
         if known is not None:
             self._unlink(kind, known)
         self._objects[place] = slim
@@ -117,6 +118,18 @@ class Feed:
         key = service_of(kind, body)
         if key is not None:
             self._wake(key)
+
+
+def _slim(metadata: Body) -> Body:
+    """Metadata without managedFields, but for strangers' that have `spec.replicas`."""
+    kept = {name: value for name, value in metadata.items() if name != "managedFields"}
+    strangers = [
+        entry
+        for entry in metadata.get("managedFields") or ()
+        if entry.get("manager") != naming.FIELD_MANAGER
+        and "f:replicas" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
+    ]
+    return {**kept, "managedFields": strangers} if strangers else kept
 
 
 def _supersedes(new: Body, known: Body) -> bool:

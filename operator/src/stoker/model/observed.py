@@ -10,6 +10,8 @@ from typing import Any
 
 from stoker.api.v1alpha1 import InferenceServiceSpec
 from stoker.model.inventory import Inventory
+from stoker.model.load import Load
+from stoker.model.past import Past
 from stoker.model.timing import Seen
 from stoker.naming import Component
 
@@ -26,6 +28,14 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
+class ScaledBy:
+    """Who else set the replicas of a workload last, as the API server keeps it."""
+
+    manager: str
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedObject:
     """A child object as the API server has it."""
 
@@ -35,6 +45,7 @@ class ObservedObject:
     resource_version: str
     owner_uid: str | None  # uid of the controlling owner
     body: Mapping[str, Any]
+    scaled_by: ScaledBy | None = None  # None: replicas are as we set them
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,8 @@ class ObservedPod:
     scheduled_at: float | None = None
     started_at: float | None = None
     ready_at: float | None = None
+    replica_set: str | None = None  # that controls it
+    deletion_cost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +121,9 @@ class Observed:
     kv_tokens: Mapping[str, int] = field(default_factory=dict)
     # The last two windows of times of the revision that the status names, the older first.
     seen: tuple[Seen, ...] = ()
+    # The newest look at frontends and engines, complete or not.
+    load: Load | None = None
+    past: Past = field(default_factory=Past)
     # What the API server said when it refused to make the Job that reads facts.
     job_refused: str | None = None
     # (kind, name) of objects that exist under our names but belong to somebody else.

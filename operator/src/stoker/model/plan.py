@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from stoker.model.past import Past
+
 Manifest = Mapping[str, Any]
 
 
@@ -49,8 +51,17 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
+class DeletionCost:
+    """What it costs to lose one of our pods, for its ReplicaSet; guarded by its uid."""
+
+    pod: str
+    uid: str
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
-    """A Kubernetes Event, posted only together with the status write that changes its reason."""
+    """A Kubernetes Event: goes with a status write that changes its reason, or with an action."""
 
     type: str  # Normal, Warning
     reason: str
@@ -66,3 +77,6 @@ class Plan:
     events: tuple[Event, ...] = ()
     wake_at: float | None = None  # monotonic seconds; None: only when something changes
     notes: tuple[Verdict, ...] = ()  # why this plan and no other, for the log and `stoker why`
+    costs: tuple[DeletionCost, ...] = ()  # written before the actions
+    reports: tuple[Event, ...] = ()  # posted once the actions are carried out
+    past: Past = field(default_factory=Past)  # what is true then

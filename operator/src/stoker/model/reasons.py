@@ -77,10 +77,14 @@ ROLLOUT_BLOCKED: Final = "RolloutBlocked"
 SCALING: Final = "Scaling"
 SETTLED: Final = "Settled"
 
+# Who else scales.
+SCALED_BY_OTHERS: Final = "ScaledByOthers"
+
 # Actions, for the log.
 MISSING: Final = "Missing"
 CHANGED: Final = "Changed"
 DRIFTED: Final = "Drifted"
+SERVED: Final = "Served"
 DRAINED: Final = "Drained"
 UNUSED: Final = "Unused"
 UPDATE_PENDING: Final = "UpdatePending"

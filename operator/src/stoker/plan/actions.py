@@ -6,7 +6,7 @@ from typing import Any, Final
 from stoker.model import reasons
 from stoker.model.observed import Observed, ObservedObject
 from stoker.model.plan import Apply, Delete
-from stoker.render import drift, objects
+from stoker.render import drift, engine, objects
 
 # Identities and rights before those who use them, pods last.
 _ORDER: Final = (
@@ -38,8 +38,12 @@ def apply_if_needed(manifest: dict[str, Any], observed: Observed) -> Apply | Non
     lowers = wanted is not None and told is not None and wanted < told
     if objects.applied_digest(manifest) != objects.applied_digest(present.body):
         reason = reasons.CHANGED
+    elif wanted != told:
+        reason = reasons.SCALING
+    elif engine.was_served(manifest) and not engine.was_served(present.body):
+        reason = reasons.SERVED
     else:
-        reason = reasons.SCALING if wanted != told else reasons.DRIFTED
+        reason = reasons.DRIFTED
     return Apply(manifest, reason, present.resource_version if lowers else None)
 
 

@@ -7,8 +7,8 @@ the new one is then in `Progressing`. Each condition carries the generation that
 
 Two kinds of condition are abnormal when true: `NameTaken`, and `Reconciling` and `Stalled`, which
 follow the convention of kstatus (Helm, Flux, kubectl apply-wait tools): they are there only while
-they are true. So are `KvDtypeNotHonoured`, `NodesUnsuitable` and `BetterPlanAvailable`, which is
-good news.
+they are true. So are `KvDtypeNotHonoured`, `NodesUnsuitable`, `ScaledByOthers` and
+`BetterPlanAvailable`, which is good news.
 """
 
 from collections.abc import Callable
@@ -26,6 +26,7 @@ PLANNED: Final = facts.PLANNED
 BETTER_PLAN_AVAILABLE: Final = "BetterPlanAvailable"
 KV_DTYPE_NOT_HONOURED: Final = "KvDtypeNotHonoured"
 NODES_UNSUITABLE: Final = "NodesUnsuitable"
+SCALED_BY_OTHERS: Final = "ScaledByOthers"
 PROGRESSING: Final = "Progressing"
 SCHEDULABLE: Final = "Schedulable"
 SCALING_ACTIVE: Final = "ScalingActive"
@@ -38,7 +39,8 @@ STALLED: Final = "Stalled"
 Finding = tuple[str, Verdict] | None
 Check = Callable[[Situation], Finding]
 
-_MESSAGE_LIMIT: Final = 1024
+# All of them at once leave room for the plan: the status stays below 16 KiB.
+MESSAGE_LIMIT: Final = 768
 
 
 def judge(situation: Situation) -> tuple[Condition, ...]:
@@ -60,6 +62,8 @@ def judge(situation: Situation) -> tuple[Condition, ...]:
         conditions.append(_condition(KV_DTYPE_NOT_HONOURED, *kept))
     if situation.unsuitable is not None:
         conditions.append(_condition(NODES_UNSUITABLE, "True", situation.unsuitable))
+    if situation.fight is not None:
+        conditions.append(_condition(SCALED_BY_OTHERS, "True", situation.fight))
     progressing = next(each for each in conditions if each.type == PROGRESSING)
     stalled = _refused(situation) or _name_taken(situation) or _cannot_be_planned(situation)
     if stalled is not None:
@@ -80,8 +84,8 @@ def _first(kind: str, checks: tuple[Check, ...], situation: Situation) -> Condit
 
 def _condition(kind: str, status: str, verdict: Verdict) -> Condition:
     message = verdict.message
-    if len(message) > _MESSAGE_LIMIT:
-        message = message[: _MESSAGE_LIMIT - 1] + "…"
+    if len(message) > MESSAGE_LIMIT:
+        message = message[: MESSAGE_LIMIT - 1] + "…"
     return Condition(kind, status, verdict.reason, message)
 
 

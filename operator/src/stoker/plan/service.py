@@ -1,16 +1,20 @@
 """One pass over one service: from a look at the cluster to everything that should happen.
 
     refuse?  →  plan  →  revision  →  rollout step  →  writes  →  conditions  →  status, events
+                                                         └►  who goes; who else scales
 
 This is the only place that decides replicas of Deployments: the autoscaler says how many there
 should be in all, the rollout step shares them among revisions. What cannot be carried out changes
 nothing that runs: the last good revision keeps its pods, and still scales.
 """
 
+from dataclasses import replace
+
 from stoker.api.v1alpha1 import InferenceServiceSpec, RolloutStrategy
 from stoker.model import reasons
 from stoker.model.moment import Moment
 from stoker.model.observed import Observed, ObservedService
+from stoker.model.past import Past
 from stoker.model.plan import Apply, Delete, Plan, Verdict
 from stoker.model.platform import Platform
 from stoker.model.scale import ScaleDecision
@@ -20,7 +24,9 @@ from stoker.plan import (
     conditions,
     engines,
     frontend,
+    leaving,
     nodes,
+    others,
     planning,
     rollout,
     situation,
@@ -38,13 +44,21 @@ def plan_service(observed: Observed, scale: ScaleDecision, platform: Platform, n
         return Plan(actions=())
     present = situate(observed, scale, platform)
     writes, notes = _writes(present, platform)
+    writes, put_back = others.notice(observed, writes, now)
+    changed_back = (*others.recent(observed.past, now), *put_back)
+    scales = present.spec is not None and present.spec.scaling is not None
+    present = replace(present, fight=others.fight(changed_back, scales=scales))
     judged = conditions.judge(present)
+    costs = leaving.deletion_costs(observed, writes, now)
     return Plan(
         actions=actions.in_order(writes),
         status=status.build_status(present, judged, platform, now),
         events=status.build_events(present, judged),
-        wake_at=scale.wake_at,
+        wake_at=_earlier(scale.wake_at, others.ends_at(changed_back)),
         notes=(scale.verdict, *notes),
+        costs=costs,
+        reports=others.events(put_back, scales=scales) if present.fight is None else (),
+        past=Past(now.monotonic if costs else observed.past.costs_at, changed_back),
     )
 
 
@@ -70,6 +84,10 @@ def situate(observed: Observed, scale: ScaleDecision, platform: Platform) -> Sit
         frontend_replicas=1 if spec is None else spec.frontend.replicas,
         unsuitable=unsuitable,
     )
+
+
+def _earlier(one: float | None, other: float | None) -> float | None:
+    return min((time for time in (one, other) if time is not None), default=None)
 
 
 def _refusal(service: ObservedService, platform: Platform) -> Verdict | None:

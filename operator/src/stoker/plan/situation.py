@@ -34,6 +34,7 @@ class Situation:
     step: Step
     frontend_replicas: int
     unsuitable: Verdict | None = None  # what the planned type's nodes say against the plan
+    fight: Verdict | None = None  # who else changes the number of replicas again and again
 
     @property
     def replica(self) -> Replica | None:

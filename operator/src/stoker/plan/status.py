@@ -18,13 +18,13 @@ from stoker.model.platform import Platform
 from stoker.model.startup import startup_status
 from stoker.naming import Component
 from stoker.plan import replica
-from stoker.plan.conditions import NAME_TAKEN, NODES_UNSUITABLE, READY
+from stoker.plan.conditions import NAME_TAKEN, NODES_UNSUITABLE, READY, SCALED_BY_OTHERS
 from stoker.plan.situation import Situation
 from stoker.render import addresses
 
 LOAD_REFRESH_S: Final = 60.0
 _REVISIONS_LIMIT: Final = 10
-_ABNORMAL_WHEN_TRUE: Final = frozenset({NAME_TAKEN, NODES_UNSUITABLE})
+_ABNORMAL_WHEN_TRUE: Final = frozenset({NAME_TAKEN, NODES_UNSUITABLE, SCALED_BY_OTHERS})
 # Conditions that say "not so" without anything being wrong.
 _EXPECTED: Final = frozenset(
     {

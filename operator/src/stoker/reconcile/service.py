@@ -32,6 +32,7 @@ from stoker.model import reasons
 from stoker.model.load import Load
 from stoker.model.moment import Moment
 from stoker.model.observed import Key, Observed
+from stoker.model.past import Past
 from stoker.model.plan import Event, Plan
 from stoker.model.platform import Platform
 from stoker.model.scale import History
@@ -78,6 +79,7 @@ class ServiceReconciler:
         self._metrics = metrics
         self._histories: dict[Key, History] = {}
         self._windows: dict[Key, Windows] = {}
+        self._pasts: dict[Key, Past] = {}
         # Why the Job that reads a model was refused, and when to ask again.
         self._no_jobs: dict[Key, tuple[str, float]] = {}
         self._backoff: Backoff[Key] = Backoff()
@@ -124,6 +126,7 @@ class ServiceReconciler:
         wanted = soon or measured.lacks_times(service.status)
         self._samplers.ensure(key, wanted=wanted, calm=not soon)
         observed = self._with_reports(observed, self._samplers.latest(key))
+        observed = dataclasses.replace(observed, past=self._pasts.get(key, Past()))
         history = self._histories.get(key, History())
         scale = decide_service(observed, self._samplers.latest(key), history, self._platform, now)
         self._histories[key] = scale.history
@@ -150,13 +153,19 @@ class ServiceReconciler:
         )
         self._windows[service.key] = seen
         told = {each.pod: each.kv_tokens for each in load.engines if each.kv_tokens} if load else {}
-        return dataclasses.replace(observed, kv_tokens=told, seen=seen.closed)
+        return dataclasses.replace(observed, kv_tokens=told, seen=seen.closed, load=load)
 
     async def _carry_out(self, observed: Observed, plan: Plan, now: Moment) -> float | None:
         service, status, retry = observed.service, plan.status, None
         events: tuple[Event, ...] = plan.events
+        if plan.costs:
+            past = dataclasses.replace(observed.past, costs_at=plan.past.costs_at)
+            self._pasts[service.key] = past
+            self._metrics.writes.inc(await self._applier.price(service, plan.costs))
         try:
             self._metrics.writes.inc(await self._applier.carry_out(service, plan.actions))
+            self._pasts[service.key] = plan.past
+            await self._events.post(service, plan.reports)
         except Refused as error:
             _log.warning("refused: %s", error, extra=_tags(service.key, 0, reasons.WRITE_REFUSED))
             if error.kind == "Job":
@@ -174,6 +183,7 @@ class ServiceReconciler:
         self._samplers.ensure(key, wanted=False)
         self._histories.pop(key, None)
         self._windows.pop(key, None)
+        self._pasts.pop(key, None)
         self._no_jobs.pop(key, None)
         self._backoff.succeeded(key)
         self._observer.forget(key)

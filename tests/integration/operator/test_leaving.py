@@ -9,9 +9,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from stoker import naming
+from stoker.cluster.apply import Applier
+from stoker.cluster.client import connect_as_user
+from stoker.cluster.store import Store
+from stoker.model.observed import Key, ObservedService
+from stoker.model.plan import DeletionCost
 from stoker.naming import Component
 from tests.integration.operator.pods import Engine, Frontend, make_pod_ready, make_ready
-from tests.integration.operator.support import condition, operator_writes, service, wait_for
+from tests.integration.operator.support import (
+    condition,
+    least_rights,
+    operator_writes,
+    service,
+    wait_for,
+)
 
 if TYPE_CHECKING:
     from tests.integration.operator.support import OperatorProcess
@@ -82,6 +93,35 @@ def test_the_busy_replica_stays_and_costs_are_there_before_the_lower_number(
         assert len(pods) == 3
         assert max(pods) < lowered
         assert operator.metric("stoker_reconcile_bugs_total") == 0
+
+
+async def test_a_pod_that_cannot_be_written_keeps_nobody_from_anything(
+    plane: ControlPlane, namespace: str
+) -> None:
+    plane.apply(service("tiny", namespace, replicas=1))
+    (pod,) = wait_for("an engine pod", lambda: engines(plane, namespace))
+    name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+    owner = ObservedService(Key(namespace, "tiny"), "u", 1, "1", None, None, {}, {}, deleting=False)
+    for rights, costs, written in (
+        (
+            least_rights(plane),
+            [DeletionCost("gone", uid, 1), DeletionCost(name, "successor", 2)],
+            0,
+        ),
+        (plane.user("nobody"), [DeletionCost(name, uid, 3)], 0),
+        (least_rights(plane), [DeletionCost("gone", uid, 1), DeletionCost(name, uid, 4)], 1),
+    ):
+        client, _ = await connect_as_user(rights, None)
+        try:
+            assert await Applier(client, Store()).price(owner, costs) == written
+        finally:
+            await client.close()
+        (now,) = engines(plane, namespace)
+        before = pod["metadata"].get("annotations", {})
+        cost = {naming.ANNOTATION_DELETION_COST: "4"} if written else {}
+        assert now["metadata"].get("annotations", {}) == {**before, **cost}
+        assert now["metadata"]["labels"] == pod["metadata"]["labels"]
+        assert now["spec"] == pod["spec"]
 
 
 def test_another_hand_on_the_number_is_put_back_and_told(

@@ -148,6 +148,16 @@ def test_scaling_is_the_replicas_of_the_group() -> None:
         assert len(world.followers()) == wanted
 
 
+def test_of_groups_the_highest_goes_so_no_cost_is_written() -> None:
+    world = settled(replicas=3)
+    world.change(worlds.spec(**TWO_PODS, replicas=1))
+    plan = world.decide()
+    assert [action.manifest["kind"] for action in plan.actions if isinstance(action, Apply)] == [
+        "LeaderWorkerSet"
+    ]
+    assert plan.costs == ()
+
+
 def test_a_change_rolls_from_group_to_group_and_leaves_nothing() -> None:
     world = settled(replicas=2)
     (old,) = world.groups()

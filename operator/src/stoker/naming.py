@@ -118,6 +118,11 @@ def facts_job(service: str, digest: str) -> str:
     return f"{service}-facts-{digest}"
 
 
+def learned(service: str) -> str:
+    """The ConfigMap with what the autoscaler has learned of the service's traffic."""
+    return f"{service}-learned"
+
+
 def frontend(service: str) -> str:
     """Deployment, ServiceAccount, Role, RoleBinding, budget and policy of the frontend pods."""
     return f"{service}-frontend"

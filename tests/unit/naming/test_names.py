@@ -20,6 +20,7 @@ def names(service: str) -> dict[str, object]:
         "group": naming.group(service, "0123abcd"),
         "facts": naming.facts(service),
         "factsJob": naming.facts_job(service, "01234567"),
+        "learned": naming.learned(service),
         "frontend": naming.frontend(service),
         "frontendConfig": naming.frontend_config(service, "0123456789"),
         "poolStable": naming.pool(service, Track.STABLE),

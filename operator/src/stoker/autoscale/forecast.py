@@ -45,6 +45,8 @@ _MEMORY: Final = 2000.0
 # So many lead times' worth of moments make a kind known, and never fewer than so many.
 _KNOWN: Final = 3.0
 _FEWEST: Final = 10.0
+# By these quantiles two states of knowledge are compared.
+_TOLD: Final = (0.5, 0.8, 0.9, 0.97)
 
 
 def due(learned: Learned, time: float) -> bool:
@@ -96,6 +98,15 @@ def forecast(learned: Learned, quantile: float, lead_s: float, time: float) -> F
         f"{_words(lead_s)}"
     )
     return Forecast(demand, seen, words)
+
+
+def quantiles(learned: Learned) -> tuple[tuple[Kind, tuple[float, ...]], ...]:
+    """What is known of each kind, in a few numbers: two that are equal say the same."""
+    return tuple(
+        (kind, tuple(_quantile(histogram, each) for each in _TOLD))
+        for kind, histogram in sorted(learned.counts.items())
+        if sum(count for _, count in histogram) >= _FEWEST
+    )
 
 
 def _answer(known: Mapping[Kind, float], kind: Kind, recent: float) -> float:

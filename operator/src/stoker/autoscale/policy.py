@@ -56,6 +56,11 @@ class Policy:
     utilization: float = DEFAULT_UTILIZATION  # how busy a replica may be by arrivals alone
     work: Work | None = None  # None: nobody knows a replica's pace
 
+    @property
+    def learns(self) -> bool:
+        """Whether anything is decided by what was learned."""
+        return self.idle_before_zero is None or self.stabilization is None
+
     def clamp(self, replicas: int) -> int:
         """The nearest allowed number."""
         return max(self.min_replicas, min(replicas, self.max_replicas))

@@ -1,11 +1,16 @@
 """From what was observed to a scale decision: by load where the spec asks for it, else fixed."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+from stoker import naming
+from stoker.autoscale import keep
 from stoker.autoscale.decision import decide
+from stoker.autoscale.forecast import quantiles
 from stoker.autoscale.policy import Known, policy_of
 from stoker.autoscale.sample import sample_of
 from stoker.model import reasons
+from stoker.model.learned import LEARNED, Learned
 from stoker.model.load import Load
 from stoker.model.moment import Moment
 from stoker.model.observed import Observed
@@ -29,11 +34,24 @@ def decide_service(
         return ScaleDecision(sample.wanted or 0, verdict, activity=verdict)
     policy = policy_of(spec, platform, known_of(observed))
     if policy is not None:
-        return decide(policy, history, sample, now)
+        found = decide(policy, history, sample, now)
+        if not policy.learns:
+            return found
+        history, text = keep.due(found.history, now.monotonic)
+        return replace(found, history=history, keep=text)
     replicas = 1 if spec.replicas is None else spec.replicas
     source = "one replica by default" if spec.replicas is None else f"spec.replicas is {replicas}"
     verdict = Verdict(reasons.FIXED_REPLICAS, f"{source}; Stoker scales where spec.scaling is set")
     return ScaleDecision(replicas, verdict, activity=verdict)
+
+
+def begin(observed: Observed) -> History:
+    """The memory of an operator that has just started: what another one has written down."""
+    written = observed.object("ConfigMap", naming.learned(observed.service.key.name))
+    data = None if written is None else written.body.get("data")
+    text = data.get(LEARNED) if isinstance(data, Mapping) else None
+    learned = keep.from_text(text) if isinstance(text, str) else Learned()
+    return History(learned=learned, kept=quantiles(learned))
 
 
 def known_of(observed: Observed) -> Known:

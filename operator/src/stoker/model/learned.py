@@ -6,6 +6,10 @@ as real numbers, and are kept in bins of their logarithm.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
+
+# The key of the ConfigMap that it is written down in.
+LEARNED: Final = "learned"
 
 # (bin of the demand now, bin of the recent peak or of the time of silence)
 Kind = tuple[int, int]

@@ -9,7 +9,7 @@ after a restart means that no window is full, so nothing scales down for a while
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from stoker.model.learned import Forecast, Learned
+from stoker.model.learned import Forecast, Kind, Learned
 from stoker.model.load import Load
 from stoker.model.plan import Verdict
 
@@ -53,6 +53,9 @@ class History:
     engines: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     learned: Learned = field(default_factory=Learned)
     outlook: Forecast | None = None  # what was expected when it was learned from last
+    # When what was learned was written down last, or first seen; and what that said.
+    kept_at: float | None = None
+    kept: tuple[tuple[Kind, tuple[float, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +70,4 @@ class ScaleDecision:
     queue_target: int | None = None  # waiting requests per replica that are fine
     history: History = field(default_factory=History)
     wake_at: float | None = None  # monotonic; when the answer may change without new data
+    keep: str | None = None  # what was learned, to be written down now

@@ -34,7 +34,7 @@ from stoker.plan import (
 )
 from stoker.plan.planning import Planning
 from stoker.plan.situation import Situation
-from stoker.render import objects, support
+from stoker.render import learned, objects, support
 
 
 def plan_service(observed: Observed, scale: ScaleDecision, platform: Platform, now: Moment) -> Plan:
@@ -138,6 +138,10 @@ def _writes(present: Situation, platform: Platform) -> tuple[list[Apply | Delete
         frontend_writes, frontend_notes = frontend.plan_frontend(observed, spec, platform)
         writes.extend(frontend_writes)
         notes.extend(frontend_notes)
+        if present.scale.keep is not None:
+            kept = learned.render_learned(owner, present.scale.keep)
+            write = actions.apply_if_needed(kept, observed)
+            writes.extend([] if write is None else [write])
     if present.planning is not None:
         writes.extend(present.planning.writes)
     engine_writes, engine_notes = engines.plan_engines(present)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from stoker.autoscale import decide_service
+from stoker import autoscale
 from stoker.clock import Clock
 from stoker.cluster.apply import Applier
 from stoker.cluster.claims import CLAIM_RETRY_S
@@ -127,8 +127,9 @@ class ServiceReconciler:
         self._samplers.ensure(key, wanted=wanted, calm=not soon)
         observed = self._with_reports(observed, self._samplers.latest(key))
         observed = dataclasses.replace(observed, past=self._pasts.get(key, Past()))
-        history = self._histories.get(key, History())
-        scale = decide_service(observed, self._samplers.latest(key), history, self._platform, now)
+        history = self._histories.get(key) or autoscale.begin(observed)
+        load = self._samplers.latest(key)
+        scale = autoscale.decide_service(observed, load, history, self._platform, now)
         self._histories[key] = scale.history
         plan = plan_service(observed, scale, self._platform, now)
         taken = await self._applier.find_taken(observed, plan.actions)

@@ -1,0 +1,1 @@
+"""Scaling policies on request traces, compared at equal attainment."""

@@ -1,0 +1,163 @@
+"""Each policy with several values of its main parameter, and what came of each run.
+
+The values are the same for every trace, so that a new one needs no choice. They span from thrifty
+to generous for a replica of this kind (some 50 requests at once while it keeps its pace); each
+project's own default is among them, as None.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from benchmarks.autoscale.cases import Case, setting_of
+from stoker.simulate.registry import policy_of
+from stoker.simulate.run import simulate
+
+Sweep = tuple[float | None, ...]
+
+STOKER: Final = "stoker"
+STOKERS: Final[Mapping[str, Sweep]] = {
+    STOKER: (0.5, 0.75, None, 0.97, 0.99),
+    "stoker-queue": (1, None, 8),
+}
+BOUNDS: Final[Mapping[str, Sweep]] = {
+    "oracle": (0.5, 0.7, 0.85, None),
+    "static-peak": (None,),
+    "static-mean": (None,),
+}
+_AT_ONCE: Final[Sweep] = (8, 16, 32, 64)  # requests in progress per replica
+BASELINES: Final[Mapping[str, Sweep]] = {
+    "knative": (*_AT_ONCE, None),
+    "knative-rps": (2, 5, None),
+    "hpa": (*_AT_ONCE, None),
+    "hpa-zero": (*_AT_ONCE, None),
+    "hpa-queue": (1, None),
+    "hpa-pods": (16, None),
+    "keda": (1, None),
+    "keda-gateway": (1, None),
+    "kubeai": (*_AT_ONCE, None),
+    "aibrix-apa": (0.1, 0.2, None),
+    "aibrix-kpa": (8, 24, None),
+    "ray-serve": (None, *_AT_ONCE),
+    "wva-v1": (0.2, 0.4, 0.6, None),
+    "wva-v2": (0.3, 0.6, None),
+    "wva-queueing": (0.3, 0.6, None),
+    "dynamo": (0.3, 0.6, None),
+    "dynamo-throughput": (0.5, None),
+    "dynamo-constant": (None,),
+    "dynamo-kalman": (None,),
+    "dynamo-load": (None,),
+    "dynamo-thresholds": (None,),
+}
+# With --quick: each project once or twice, with the values that lie nearest to the targets.
+QUICK: Final[Mapping[str, Sweep]] = {
+    STOKER: (0.5, 0.75, None, 0.97),
+    "oracle": (0.7, None),
+    "static-peak": (None,),
+    "static-mean": (None,),
+    "knative": (8, 32),
+    "hpa": (16,),
+    "hpa-zero": (8, 16, 32),
+    "keda-gateway": (1,),
+    "kubeai": (8, 32),
+    "aibrix-kpa": (8, 24),
+    "ray-serve": (None, 8, 32),
+    "wva-v1": (0.2, 0.4, None),
+    "wva-v2": (0.3,),
+    "wva-queueing": (0.3,),
+    "dynamo": (0.3, None),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One policy with one parameter on one trace. Times in seconds, shares from 0 to 1."""
+
+    policy: str
+    parameter: float | None  # None: the default
+    attained: float
+    ttft_attained: float
+    itl_attained: float
+    ttft_p50: float
+    ttft_p90: float
+    ttft_p99: float
+    itl_p50: float
+    itl_p99: float
+    accelerator_h: float
+    shed: int
+    cut: int
+    changes_per_hour: float
+    turns_in_10_min: int
+    short_spells: int
+    enough_p50: float
+    enough_p99: float
+    replicas_peak: int
+    took_s: float  # processor time
+
+    @property
+    def label(self) -> str:
+        """The policy with its parameter."""
+        return self.policy if self.parameter is None else f"{self.policy}:{self.parameter:g}"
+
+
+def policies_of(*, quick: bool) -> list[tuple[str, float | None]]:
+    """All runs of one trace."""
+    chosen = QUICK if quick else {**STOKERS, **BOUNDS, **BASELINES}
+    return [(name, value) for name, values in chosen.items() for value in values]
+
+
+def runs_of(case: Case, policies: Iterable[tuple[str, float | None]], jobs: int) -> Iterator[Run]:
+    """One after another, or in so many processes."""
+    tasks = [(case, name, value) for name, value in policies]
+    if jobs == 1:
+        yield from map(run, tasks)
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        yield from pool.map(run, tasks)
+
+
+def run(task: tuple[Case, str, float | None]) -> Run:
+    """One run, reduced to its figures."""
+    case, name, parameter = task
+    setting = setting_of(case)
+    policy = policy_of(name if parameter is None else f"{name}:{parameter:g}", setting)
+    begin = time.process_time()
+    result = simulate(setting, policy)
+    return Run(
+        policy=name,
+        parameter=parameter,
+        attained=result.attained,
+        ttft_attained=result.ttft_attained,
+        itl_attained=result.itl_attained,
+        ttft_p50=result.ttft.p50,
+        ttft_p90=result.ttft.p90,
+        ttft_p99=result.ttft.p99,
+        itl_p50=result.itl.p50,
+        itl_p99=result.itl.p99,
+        accelerator_h=result.accelerator_s / 3600,
+        shed=result.shed,
+        cut=result.cut,
+        changes_per_hour=result.changes_per_hour,
+        turns_in_10_min=result.direction_changes_in_10_min,
+        short_spells=result.short_spells,
+        enough_p50=result.enough_after.p50,
+        enough_p99=result.enough_after.p99,
+        replicas_peak=result.replicas_peak,
+        took_s=time.process_time() - begin,
+    )
+
+
+def as_data(run: Run) -> dict[str, Any]:
+    """For JSON, which has no NaN: a percentile of nothing is null."""
+    return {name: None if value != value else value for name, value in asdict(run).items()}  # noqa: PLR0124
+
+
+def of_data(data: Mapping[str, Any]) -> Run:
+    """From JSON again."""
+    nan = float("nan")
+    kept: dict[str, Any] = {name: nan if value is None else value for name, value in data.items()}
+    return Run(**{**kept, "parameter": data["parameter"]})

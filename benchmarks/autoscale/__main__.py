@@ -37,9 +37,9 @@ def main() -> None:
         for run in runs_of(case, options.policies, options.jobs):
             runs.append(run)
             print(f"{case.name}: {run.label} {run.took_s:.1f} s", file=sys.stderr, flush=True)
-        replays = merged([*replays, Replay(case.name, character, tuple(runs))])
-        if options.output is not None:
-            _write(options.output, replays)
+            replays = merged([*replays, Replay(case.name, character, tuple(runs))])
+            if options.output is not None:
+                _write(options.output, replays)
     for replay in replays:
         show(console, replay)
     show_verdicts(console, replays)

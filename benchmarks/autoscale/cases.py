@@ -21,12 +21,12 @@ from stoker.errors import StokerError
 from stoker.planner.batching import Arrival
 from stoker.planner.calibration import calibration_of
 from stoker.planner.memory import memory_of
+from stoker.planner.steps import PlannedSteps
 from stoker.planner.time import pace_of
 from stoker.simulate import synthetic
 from stoker.simulate.need import BUCKET_S, Need, need_of
 from stoker.simulate.policy import Bounds, Setting, Targets
 from stoker.simulate.run import TAIL_S
-from stoker.planner.steps import PlannedSteps
 from stoker.simulate.service import Service
 from stoker.simulate.starts import Starts
 from stoker.simulate.synthetic import Shape

@@ -38,6 +38,11 @@ class Replay:
         """Stoker as it is without a parameter."""
         return next(run for run in self.runs if run.policy == STOKER and run.parameter is None)
 
+    @property
+    def complete(self) -> bool:
+        """Whether Stoker's default ran, and what it is compared with."""
+        return {STOKER, "static-peak", "static-mean"} <= {run.label for run in self.runs}
+
     def frontier(self, policy: str) -> Frontier:
         return frontier_of(
             Point(run.attained, run.accelerator_h, run.label)
@@ -134,6 +139,8 @@ def show(console: Console, replay: Replay) -> None:
             f"{_number(run.enough_p50)} / {_number(run.enough_p99)}",
         )
     console.print(table)
+    if not replay.complete:
+        return
     default = by_default(replay)
     console.print(f"by default: {words(default)}")
     for run in replay.runs:
@@ -166,7 +173,10 @@ def words(comparison: Comparison) -> str:
 
 
 def show_verdicts(console: Console, replays: Sequence[Replay]) -> None:
-    """One row per trace, as benchmarks/README.md has it."""
+    """One row per trace where all ran that a row needs."""
+    replays = [each for each in replays if each.complete]
+    if not replays:
+        return
     table = Table(title="Stoker's default against the best baseline", title_justify="left")
     for name in ("trace", "kind", "in time", "accel. h", "best baseline at that", "ratio"):
         table.add_column(name)

@@ -29,7 +29,7 @@ BOUNDS: Final[Mapping[str, Sweep]] = {
     "static-peak": (None,),
     "static-mean": (None,),
 }
-_AT_ONCE: Final[Sweep] = (8, 16, 32, 64)  # requests in progress per replica
+_AT_ONCE: Final[Sweep] = (4, 8, 16, 32, 64)  # requests in progress per replica
 BASELINES: Final[Mapping[str, Sweep]] = {
     "knative": (*_AT_ONCE, None),
     "knative-rps": (2, 5, None),
@@ -45,8 +45,8 @@ BASELINES: Final[Mapping[str, Sweep]] = {
     "ray-serve": (None, *_AT_ONCE),
     "wva-v1": (0.2, 0.4, 0.6, None),
     "wva-v2": (0.3, 0.6, None),
-    "wva-queueing": (0.3, 0.6, None),
-    "dynamo": (0.3, 0.6, None),
+    "wva-queueing": (0.2, 0.3, 0.6, None),
+    "dynamo": (0.2, 0.3, 0.6, None),
     "dynamo-throughput": (0.5, None),
     "dynamo-constant": (None,),
     "dynamo-kalman": (None,),
@@ -55,21 +55,19 @@ BASELINES: Final[Mapping[str, Sweep]] = {
 }
 # With --quick: each project once or twice, with the values that lie nearest to the targets.
 QUICK: Final[Mapping[str, Sweep]] = {
-    STOKER: (0.5, 0.75, None, 0.97),
+    STOKER: (0.75, None, 0.97),
     "oracle": (0.7, None),
     "static-peak": (None,),
     "static-mean": (None,),
-    "knative": (8, 32),
-    "hpa": (16,),
-    "hpa-zero": (8, 16, 32),
+    "knative": (8,),
+    "hpa-zero": (8, 16),
     "keda-gateway": (1,),
-    "kubeai": (8, 32),
-    "aibrix-kpa": (8, 24),
-    "ray-serve": (None, 8, 32),
-    "wva-v1": (0.2, 0.4, None),
+    "kubeai": (8,),
+    "ray-serve": (None, 8),
+    "wva-v1": (0.2, None),
     "wva-v2": (0.3,),
-    "wva-queueing": (0.3,),
-    "dynamo": (0.3, None),
+    "wva-queueing": (0.2,),
+    "dynamo": (0.2,),
 }
 
 

@@ -15,6 +15,7 @@ import argparse
 import json
 import sys
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,8 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if not options.traces and not options.read:
         parser.error("name a trace, or an earlier result with --read")
+    if options.plots is not None and find_spec("matplotlib") is None:
+        parser.error("--plots needs matplotlib; run: uv sync --all-extras --group benchmarks")
     if options.jobs < 1:
         parser.error("--jobs must be 1 or more")
     try:

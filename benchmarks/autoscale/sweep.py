@@ -21,7 +21,7 @@ Sweep = tuple[float | None, ...]
 
 STOKER: Final = "stoker"
 STOKERS: Final[Mapping[str, Sweep]] = {
-    STOKER: (0.5, 0.75, None, 0.97, 0.99),
+    STOKER: (0.25, 0.5, 0.75, None, 0.97, 0.99),
     "stoker-queue": (1, None, 8),
 }
 BOUNDS: Final[Mapping[str, Sweep]] = {
@@ -55,7 +55,7 @@ BASELINES: Final[Mapping[str, Sweep]] = {
 }
 # With --quick: each project once or twice, with the values that lie nearest to the targets.
 QUICK: Final[Mapping[str, Sweep]] = {
-    STOKER: (0.75, None, 0.97),
+    STOKER: (0.25, 0.5, 0.75, None, 0.97),
     "oracle": (0.7, None),
     "static-peak": (None,),
     "static-mean": (None,),

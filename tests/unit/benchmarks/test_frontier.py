@@ -70,7 +70,8 @@ def test_the_best_is_the_cheapest_of_those_that_reach_it() -> None:
     assert getattr(best_at(frontiers, 0.55), "name", None) == "cheap"
     best = best_at(frontiers, 0.7)
     assert best is not None
-    assert (best.name, best.cost) == ("middle", pytest.approx(15))
+    assert best.name == "middle"
+    assert best.cost == pytest.approx(15)
     assert getattr(best_at(frontiers, 0.95), "name", None) == "dear"
     assert best_at(frontiers, 0.999) is None
 

@@ -45,7 +45,7 @@ def main() -> None:
         show(console, replay)
     show_verdicts(console, replays)
     if options.plots is not None:
-        from benchmarks.autoscale.plots import draw  # noqa: PLC0415 - of a group of its own
+        from benchmarks.autoscale.plot import draw  # noqa: PLC0415 - of a group of its own
 
         options.plots.mkdir(parents=True, exist_ok=True)
         for replay in replays:

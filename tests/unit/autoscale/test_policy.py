@@ -45,7 +45,7 @@ def test_the_objective_says_how_sure_to_be() -> None:
     ]
     quantiles = [policy.quantile for policy in policies if policy is not None]
     busy = [policy.utilization for policy in policies if policy is not None]
-    assert quantiles == [0.6, 0.8, 0.9, 0.97]
+    assert quantiles == [0.5, 0.6, 0.75, 0.9]
     assert busy == sorted(busy, reverse=True)
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -43,9 +44,10 @@ def test_burst_scales_up_and_down_again_without_loss(
     assert len(records) > 12
     quiet = time.monotonic()
     timeline.wait("replicas=1", kind="Deployment", since=quiet, seconds=90)
-    scaled = (stack.get("infer", NAME, NAMESPACE) or {})["status"]["lastScale"]
-    assert (scaled["from"], scaled["to"]) == (2, 1)
-    assert scaled["reason"] == "LoadShrank"
+    # The status is written after the Deployment.
+    stack.wait_for(lambda: last_scale(stack)["to"] == 1, "the status to tell of it", 20)
+    scaled = last_scale(stack)
+    assert (scaled["from"], scaled["reason"]) == (2, "LoadShrank")
     stack.wait_ready_engines(NAME, NAMESPACE, 1)
 
 
@@ -53,7 +55,7 @@ def test_burst_scales_up_and_down_again_without_loss(
 def test_the_replica_with_a_running_stream_stays(
     stack: Stack, tiny: str, timeline: Timeline
 ) -> None:
-    last = (stack.get("infer", NAME, NAMESPACE) or {})["status"]["lastScale"]["time"]
+    last = last_scale(stack)["time"]
     stack.apply(example(NAME, NAMESPACE, scaling=scaling(minReplicas=2)))
     stack.wait_ready_engines(NAME, NAMESPACE, 2)
     # What it costs to lose a replica is written once a minute at most.
@@ -151,6 +153,10 @@ def test_kubectl_scale_is_refused_in_words_while_stoker_scales(stack: Stack, tin
 
 def any_ready(stack: Stack, service: str) -> bool:
     return any(is_ready(pod) for pod in stack.frontend_pods(service, NAMESPACE))
+
+
+def last_scale(stack: Stack) -> dict[str, Any]:
+    return dict((stack.get("infer", NAME, NAMESPACE) or {})["status"]["lastScale"])
 
 
 def scaling(**changes: object) -> dict[str, object]:

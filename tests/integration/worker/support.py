@@ -51,6 +51,7 @@ class Stream:
     chunks: int = 0
     finish: str | None = None
     done: bool = False
+    begun: bool = False
 
 
 @dataclass
@@ -101,8 +102,8 @@ class Worker:
             lines = response.read().decode().splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith(name + "{"))
 
-    def stream(self, tokens: int) -> Stream:
-        """Stream one answer of exactly this many tokens."""
+    def stream(self, tokens: int, seen: Stream | None = None) -> Stream:
+        """Stream one answer of exactly this many tokens; `seen` is filled while it comes."""
         body = {
             "model": "main",
             "prompt": "The",
@@ -115,7 +116,7 @@ class Worker:
             json.dumps({**body, "stream_options": {"include_usage": True}}).encode(),
             {"Content-Type": "application/json"},
         )
-        seen = Stream()
+        seen = seen or Stream()
         with urllib.request.urlopen(request, timeout=300) as response:  # noqa: S310 - ours
             for line in response:
                 data = line.decode().removeprefix("data: ").strip()
@@ -123,6 +124,7 @@ class Worker:
                     seen.done = True
                 elif data:
                     chunk = json.loads(data)
+                    seen.begun = True
                     if chunk.get("usage"):
                         seen.chunks = chunk["usage"]["completion_tokens"]
                     for choice in chunk["choices"]:
@@ -131,6 +133,16 @@ class Worker:
 
     def streams(self, count: int, tokens: int) -> list[Future[Stream]]:
         return [self.pool.submit(self.stream, tokens) for _ in range(count)]
+
+    def begin(self, count: int, tokens: int) -> list[Future[Stream]]:
+        """As `streams`, once each of them has its first token.
+
+        A saturated server answers its metrics late, so it is the clients who tell.
+        """
+        seen = [Stream() for _ in range(count)]
+        streams = [self.pool.submit(self.stream, tokens, each) for each in seen]
+        wait_until(lambda: all(each.begun for each in seen), 30, "streams are running")
+        return streams
 
     def engine_pids(self, title: str) -> list[int]:
         """The engine's processes with this word in their command line."""
@@ -188,7 +200,13 @@ def start_worker(folder: Path, model: Path, **changes: Any) -> Worker:
         "vllm",
         str(model),
         ["main", "alias"],
-        {"max-model-len": "4096", "enforce-eager": "true", "max-num-seqs": "8"},
+        # A small model makes more tokens than the API server can send one by one and still accept.
+        {
+            "max-model-len": "4096",
+            "enforce-eager": "true",
+            "max-num-seqs": "8",
+            "stream-interval": "10",
+        },
         host="127.0.0.1",
         engine_port=free_port(),
         worker_port=free_port(),

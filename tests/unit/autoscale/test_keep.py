@@ -7,6 +7,7 @@ import pytest
 from stoker import autoscale
 from stoker.autoscale.forecast import STRIDE_S, forecast, observe, quantiles
 from stoker.autoscale.keep import KEEP_EVERY_S, due, from_text, to_text
+from stoker.autoscale.memory import remember
 from stoker.model.learned import LEARNED, Learned
 from stoker.model.load import EngineSample, FrontendSample, Load
 from stoker.model.scale import History
@@ -86,6 +87,19 @@ def test_another_operator_begins_with_it() -> None:
     assert quantiles(history.learned) == history.kept
     assert history.learned.counts.keys() == world.history.learned.counts.keys()
     assert history.since is None
+
+
+def test_a_gap_forgets_nothing_of_what_was_written() -> None:
+    """A new operator's first look is one after a gap: it writes only what says something else."""
+    before = History(learned=learned(), kept=quantiles(learned()), kept_at=100.0)
+    load = Load(
+        5000.0,
+        (FrontendSample("front-0", 0, 0, 0.0),),
+        (EngineSample("engine-0", 0, 0, None),),
+    )
+    after, _ = remember(before, load, 5000.0)
+    assert (after.kept, after.kept_at) == (before.kept, before.kept_at)
+    assert due(after, 5000.0)[1] is None
 
 
 def test_a_map_that_somebody_wrote_is_no_crash() -> None:

@@ -32,17 +32,19 @@ def remember(history: History, load: Load, time: float) -> tuple[History, bool]:
     """Take in a complete sample; also whether requests came that nobody saw in progress."""
     counters = {pod.pod: pod.requests_total for pod in load.frontends}
     if history.since is None or history.seen is None or time - history.seen > LONGEST_GAP:
-        fresh = History(
+        # Windows begin again; what was learned, and what of it was written down, stays.
+        fresh = replace(
+            history,
             since=time,
             seen=time,
+            needs=(),
             active_at=time,
             counters=counters,
-            raised_at=history.raised_at,
-            turned_up_at=history.turned_up_at,
-            falling=history.falling,
+            queued_since=None,
             arrivals=((time, 0.0),),
-            lengths=history.lengths,
+            engines={},
             learned=forecasts.forget_continuity(history.learned),
+            outlook=None,
         )
         moved = any(
             counters[pod] > known for pod, known in history.counters.items() if pod in counters

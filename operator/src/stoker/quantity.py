@@ -35,6 +35,11 @@ def parse_duration(text: str) -> float:
     return sum(int(number) * _UNITS[unit] for number, unit in parts)
 
 
+def parse_optional_duration(text: str | None) -> float | None:
+    """The same where nothing may be written; nothing stays nothing."""
+    return None if text is None else parse_duration(text)
+
+
 def format_duration(seconds: float) -> str:
     """The shortest spelling of whole seconds: 600 is 10m, 90 is 1m30s, 0 is 0s."""
     rest = round(seconds)

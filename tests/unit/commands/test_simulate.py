@@ -85,18 +85,21 @@ def test_the_seed_decides(trace: Path, replica: Path) -> None:
     assert data(*options, "--seed", 4) != data(*options, "--seed", 5)
 
 
-def test_a_service_is_planned_and_its_scaling_heard(trace: Path, tmp_path: Path) -> None:
-    service = tmp_path / "service.yaml"
+def written(folder: Path, **fields: object) -> Path:
+    """A service of a model, as a file."""
     body = {
         "apiVersion": "stoker.dev/v1alpha1",
         "kind": "InferenceService",
         "metadata": {"name": "llama"},
-        "spec": {
-            "model": {"uri": "pvc://models/llama"},
-            "scaling": {"minReplicas": 2, "maxReplicas": 2},
-        },
+        "spec": {"model": {"uri": "pvc://models/llama"}, **fields},
     }
+    service = folder / "service.yaml"
     service.write_text(yaml.safe_dump(body))
+    return service
+
+
+def test_a_service_is_planned_and_its_scaling_heard(trace: Path, tmp_path: Path) -> None:
+    service = written(tmp_path, scaling={"minReplicas": 2, "maxReplicas": 2})
     facts = tmp_path / "facts.json"
     facts.write_text(to_json(FAMILIES["llama-3.1-8b"].facts))
     (found,) = data(trace, "--service", service, "--facts", facts, "--gpu", "nvidia-l4")
@@ -107,17 +110,7 @@ def test_a_service_is_planned_and_its_scaling_heard(trace: Path, tmp_path: Path)
 
 
 def test_what_has_no_plan_is_told(trace: Path, tmp_path: Path) -> None:
-    service = tmp_path / "service.yaml"
-    body = {
-        "apiVersion": "stoker.dev/v1alpha1",
-        "kind": "InferenceService",
-        "metadata": {"name": "llama"},
-        "spec": {
-            "model": {"uri": "pvc://models/llama"},
-            "accelerator": {"types": ["nvidia-l4"], "perReplica": 1},
-        },
-    }
-    service.write_text(yaml.safe_dump(body))
+    service = written(tmp_path, accelerator={"types": ["nvidia-l4"], "perReplica": 1})
     facts = tmp_path / "facts.json"
     facts.write_text(to_json(FAMILIES["llama-3.1-70b"].facts))
     result = run(trace, "--service", service, "--facts", facts)

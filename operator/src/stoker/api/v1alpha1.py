@@ -99,15 +99,18 @@ class RolloutStrategy(StrEnum):
     RECREATE = "recreate"
 
 
+ClaimUri = Annotated[
+    str,
+    Field(pattern=_URI_PATTERN, max_length=512),
+    matching("^pvc://[^/]+(/[^./][^/]*)*/?$", _URI_HELP),
+]
+
+
 class Adapter(Resource):
     """A LoRA adapter, served beside the model under a name of its own."""
 
     name: ModelName = Field(description="The model name that clients send to get this adapter.")
-    uri: Annotated[
-        str,
-        Field(pattern=_URI_PATTERN, max_length=512),
-        matching("^pvc://[^/]+(/[^./][^/]*)*/?$", _URI_HELP),
-    ] = Field(
+    uri: ClaimUri = Field(
         description=(
             "Where the adapter lives: a folder at most two levels below the model's that holds "
             "adapter_config.json."
@@ -136,11 +139,7 @@ class Model(Resource):
         ),
     )
 
-    uri: Annotated[
-        str,
-        Field(pattern=_URI_PATTERN, max_length=512),
-        matching("^pvc://[^/]+(/[^./][^/]*)*/?$", _URI_HELP),
-    ] = Field(
+    uri: ClaimUri = Field(
         description=(
             "Where the model lives: pvc://CLAIM or pvc://CLAIM/FOLDER, a PersistentVolumeClaim of "
             "this namespace and a folder in it that holds config.json."

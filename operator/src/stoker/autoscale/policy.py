@@ -11,13 +11,10 @@ from stoker.model.work import Work
 # Engines serve this many requests at once when neither the user nor the catalogue says so.
 DEFAULT_CONCURRENCY: Final = 256
 _CONCURRENCY_ARG: Final = "max-num-seqs"
-
-
-# A start in a cloud: a node, an image, weights, compilation (docs/scaling.md has the sources).
+# A start in a cloud: a node, an image, weights, compilation (docs/simulator.md has the sources).
 DEFAULT_LEAD_S: Final = 200.0
-# Of those that were tried on nine traces, the one that loses least on any (benchmarks/autoscale).
+# Chosen on nine traces: surer is much dearer on steady ones (benchmarks/README.md).
 DEFAULT_QUANTILE: Final = 0.75
-DEFAULT_UTILIZATION: Final = 0.72
 # How sure, by what matters to the user.
 _SURE: Final = {"latency": 0.9, "throughput": 0.6, "cost": 0.5}
 
@@ -28,6 +25,9 @@ def utilization_of(quantile: float) -> float:
     0.78 at a quantile of 0.5, 0.72 at 0.75, 0.645 at 0.9.
     """
     return float(0.85 * (1 - quantile) ** 0.12)
+
+
+DEFAULT_UTILIZATION: Final = utilization_of(DEFAULT_QUANTILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +82,13 @@ def policy_of(
         queue_target=scaling.target.queue_depth,
         concurrency=known.places
         or _concurrency(spec, platform.engines.get(spec.engine.name.value)),
-        idle_before_zero=_window(scaling.scale_to_zero_after),
-        stabilization=_window(scaling.scale_down_stabilization),
+        idle_before_zero=quantity.parse_optional_duration(scaling.scale_to_zero_after),
+        stabilization=quantity.parse_optional_duration(scaling.scale_down_stabilization),
         lead_s=known.lead_s or DEFAULT_LEAD_S,
         quantile=quantile,
         utilization=utilization_of(quantile),
         work=known.work,
     )
-
-
-def _window(text: str | None) -> float | None:
-    return None if text is None else quantity.parse_duration(text)
 
 
 def _concurrency(spec: InferenceServiceSpec, engine: EnginePlatform | None) -> int:

@@ -132,13 +132,9 @@ def scaling_of(service: InferenceService) -> tuple[Bounds, Scaling]:
     bounds = Bounds(given.min_replicas, given.max_replicas, max(1, given.min_replicas))
     return bounds, Scaling(
         given.target.queue_depth,
-        _window(given.scale_to_zero_after),
-        _window(given.scale_down_stabilization),
+        quantity.parse_optional_duration(given.scale_to_zero_after),
+        quantity.parse_optional_duration(given.scale_down_stabilization),
     )
-
-
-def _window(text: str | None) -> float | None:
-    return None if text is None else quantity.parse_duration(text)
 
 
 def read_starts(changes: Iterable[str]) -> Starts:

@@ -18,6 +18,7 @@ CONDITION = {
 }  # fmt: skip
 LOAD = {"held": 0, "waiting": 0, "running": 0, "time": TIME}
 SCALE = {"from": 0, "to": 1, "reason": "Held", "message": "", "time": TIME}
+SCALING = {"reason": "LoadGrew", "message": "", "need": 2, "terms": {}, "places": 16}
 REVISION = {"name": "a", "wanted": 1, "ready": 1}
 TECHNIQUE = {"name": "prefixCaching", "state": "on", "reason": "Planned", "why": ""}
 ESTIMATE = {"low": "1", "typical": "2", "high": "3"}
@@ -33,6 +34,8 @@ SEEDS: dict[str, dict[str, Any]] = {
     "status.conditions[]": CONDITION,
     "status.load": LOAD,
     "status.lastScale": SCALE,
+    "status.earlierScales[]": SCALE,
+    "status.scaling": SCALING,
     "status.revisions[]": REVISION,
     "spec.optimization.speculative": {"method": "draft", "model": "draft"},
     "status.plan": {"summary": ""},
@@ -342,6 +345,8 @@ CASES = [
     Case("status.conditions[].lastTransitionTime", "format", TIME, "noon", "date-time"),
     Case("status.load.time", "format", TIME, "noon", "date-time"),
     Case("status.lastScale.time", "format", TIME, "noon", "date-time"),
+    Case("status.earlierScales[].time", "format", TIME, "noon", "date-time"),
+    Case("status.scaling.fewerNotBefore", "format", TIME, "noon", "date-time"),
 ]  # fmt: skip
 
 # Every field there is, with values that pass: what types and names are tried on.
@@ -430,7 +435,14 @@ EVERYTHING: dict[str, Any] = {
             },
         },
         "revision": "a", "revisions": [REVISION],
-        "load": LOAD, "lastScale": SCALE, "conditions": [CONDITION],
+        "load": LOAD, "lastScale": SCALE, "earlierScales": [SCALE], "conditions": [CONDITION],
+        "scaling": {
+            **SCALING, "limit": "MaxReplicas", "fewerNotBefore": TIME, "requestSeconds": 0.5,
+            "terms": {
+                "places": 1, "queue": 2, "arrivals": 0.5, "backlog": 0.5, "progress": 1,
+                "forecast": 2.5,
+            },
+        },
         "startup": {
             "accelerator": "cpu", "nodeSeconds": 1, "imageSeconds": 2.5, "loadSeconds": 20,
             "starts": 3, "newest": 1700000000,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoker.autoscale import Policy, Sample, decide
-from stoker.autoscale.need import need_of
+from stoker.autoscale.need import need_of, terms_of
 from stoker.model.load import EngineSample, FrontendSample, Load
 from stoker.model.moment import Moment
 from stoker.model.scale import History
@@ -56,7 +56,7 @@ def test_a_run_keeps_its_promises(
             assert load is not None
             first_seen = time if first_seen is None else first_seen
             settled = sample.ready >= wanted > 0
-            need = need_of(policy, load, wanted, settled=settled)
+            need = need_of(terms_of(policy, load, wanted, settled=settled))
             # Never below what the load needs now.
             assert decision.replicas >= policy.clamp(need)
             # Never down before the shortest window could be full.

@@ -688,7 +688,7 @@ def test_the_largest_status_is_below_16_kib() -> None:
     for condition in status["conditions"]:
         condition["lastTransitionTime"] = "2026-01-01T00:00:00Z"
     for technique in status["plan"]["techniques"]:
-        technique["why"] = "x" * (135 if technique["state"] == "off" else 170)
+        technique["why"] = "x" * (125 if technique["state"] == "off" else 140)
     status["plan"]["alternatives"] = [
         {"change": "x" * 100, "concurrency": 10**6, "pricePerHour": "1000.00"}
     ] * 5
@@ -702,6 +702,7 @@ def test_the_largest_status_is_below_16_kib() -> None:
         "newest": 10**10,
     }
     status["model"]["facts"] = "x" * modelfacts.MAX_BYTES
+    status.update(worlds.longest_decisions())
     long = {"reason": "RolloutBlocked", "message": "x" * MESSAGE_LIMIT, "observedGeneration": 1}
     for kind in ("Ready", "Progressing", "ModelReady", "Schedulable", "ScaledByOthers"):
         status["conditions"] = [c for c in status["conditions"] if c["type"] != kind]

@@ -27,11 +27,12 @@ from stoker.model.observed import (
     ScaledBy,
 )
 from stoker.model.past import Past
-from stoker.model.plan import Apply, Plan
+from stoker.model.plan import Apply, Plan, Verdict
 from stoker.model.platform import AcceleratorPlatform, EnginePlatform, Mount, Platform
-from stoker.model.scale import History
+from stoker.model.scale import History, Limit, Reckoning, ScaleDecision, Term
 from stoker.model.timing import Seen
 from stoker.naming import Component
+from stoker.plan import decisions
 from stoker.plan.service import plan_service
 from stoker_worker import modelfacts
 from stoker_worker.contract import Termination
@@ -98,6 +99,24 @@ FACTS = replace(FAMILIES["llama-3.1-8b"].facts, digest="sha256:llama")
 def spec(**fields: Any) -> InferenceServiceSpec:
     """A spec that is valid and short; fields as in YAML."""
     return InferenceServiceSpec.model_validate({"model": {"uri": "pvc://models/tiny"}, **fields})
+
+
+def longest_decisions() -> dict[str, Any]:
+    """What a status says of scaling, as long as it may get."""
+    status: dict[str, Any] = {"desiredReplicas": 1000}
+    now = Moment(0.0, 1_800_000_000.0)
+    numbers = Reckoning(1000, dict.fromkeys(Term, 1000.12), 4096, 12.34, Limit.STABILIZATION, 1.0)
+    verdict = Verdict("WaitingToScaleDown", "x" * 500)
+    for turn in range(6):
+        scale = ScaleDecision(999 + turn % 2, verdict, reckoning=numbers)
+        told = decisions.changes(status, scale, now)
+        status = {"desiredReplicas": scale.replicas, **told}
+    return {
+        **status,
+        **decisions.standing(scale, now),
+        "load": dict.fromkeys(("held", "waiting", "running"), 10**6) | {"time": now.rfc3339()},
+        "queueDepth": 10**6,
+    }
 
 
 def pod(

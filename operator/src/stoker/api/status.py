@@ -44,13 +44,62 @@ class LoadStatus(Resource):
 
 
 class LastScale(Resource):
-    """The last change of the wanted number of replicas."""
+    """One change of the wanted number of replicas."""
 
     from_: int = Field(alias="from", description="Replicas before.")
     to: int = Field(description="Replicas after.")
     reason: str = Field(description="Why, one CamelCase word.")
-    message: str = Field(description="Why, in words and numbers.")
+    message: str = Field(description="Why, in words and numbers; the end may be cut off.")
     time: str = Field(description="When.", json_schema_extra=_TIME)
+
+
+class TermsStatus(Resource):
+    """Replicas that each reason asks for; one that is absent asks for none."""
+
+    places: float | None = Field(
+        default=None,
+        description="What is in progress, over what a replica computes and may keep waiting.",
+    )
+    queue: float | None = Field(
+        default=None, description="What waits, over what may wait at one replica."
+    )
+    arrivals: float | None = Field(
+        default=None,
+        description="Requests per second, times the seconds that one takes of a replica, over how "
+        "busy a replica may be.",
+    )
+    backlog: float | None = Field(
+        default=None, description="Arrivals, and the work of the queue spread over half a minute."
+    )
+    progress: float | None = Field(default=None, description="One, for any request at all.")
+    forecast: float | None = Field(
+        default=None,
+        description="What is expected within the time of a start; no part of the need.",
+    )
+
+
+class ScalingStatus(Resource):
+    """Why the number of replicas was what it was when `load` was measured; not a feed."""
+
+    reason: str = Field(description="The verdict, one CamelCase word.")
+    message: str = Field(description="The verdict, in words and numbers; the end may be cut off.")
+    need: int = Field(description="Replicas that the load needed: the most of any term.")
+    terms: TermsStatus = Field(description="What asked for them.")
+    places: int = Field(description="Requests that one replica computes at once.")
+    request_seconds: float | None = Field(
+        default=None,
+        description="Seconds of one replica for one request; absent where no pace is known.",
+    )
+    limit: str | None = Field(
+        default=None,
+        description="What made the number another one than what the load asked for: MinReplicas, "
+        "MaxReplicas, AddedStays, Observing, Stabilization or Starting; absent where nothing did.",
+    )
+    fewer_not_before: str | None = Field(
+        default=None,
+        description="Before this no replica goes, however little comes.",
+        json_schema_extra=_TIME,
+    )
 
 
 class StartupStatus(Resource):
@@ -263,7 +312,15 @@ class InferenceServiceStatus(Resource):
         default_factory=list, description="Revisions that still have replicas, newest first."
     )
     load: LoadStatus | None = None
-    last_scale: LastScale | None = None
+    scaling: ScalingStatus | None = None
+    last_scale: LastScale | None = Field(
+        default=None, description="The last change of the wanted number of replicas."
+    )
+    earlier_scales: list[LastScale] = Field(
+        default_factory=list,
+        description="The changes before the last one, newest first: four at most, their words cut.",
+        json_schema_extra=ATOMIC,
+    )
     startup: StartupStatus | None = None
     conditions: Annotated[list[Condition], no_duplicates(lambda condition: condition.type)] = Field(
         default_factory=list,

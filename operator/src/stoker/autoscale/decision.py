@@ -35,16 +35,17 @@ from dataclasses import replace
 from stoker.autoscale import demand as demands
 from stoker.autoscale import forecast as forecasts
 from stoker.autoscale.belief import in_progress, problem_of, seen_in_part
+from stoker.autoscale.explain import reckon
 from stoker.autoscale.judgement import Present
 from stoker.autoscale.memory import moved_to, next_change, record, remember, settled, starting
-from stoker.autoscale.need import PATIENCE_S, need_of
+from stoker.autoscale.need import PATIENCE_S, need_of, terms_of
 from stoker.autoscale.policy import Policy
 from stoker.autoscale.sample import Sample
 from stoker.model import reasons
 from stoker.model.load import Load
 from stoker.model.moment import Moment
 from stoker.model.plan import Verdict
-from stoker.model.scale import History, ScaleDecision
+from stoker.model.scale import History, ScaleDecision, Term
 
 
 def decide(policy: Policy, history: History, sample: Sample, now: Moment) -> ScaleDecision:
@@ -76,9 +77,10 @@ def _with_data(
     since = (time if history.queued_since is None else history.queued_since) if queued else None
     history = replace(history, queued_since=since)
     stuck = since is not None and time - since >= PATIENCE_S
-    need = need_of(policy, load, current, settled=calm, demand=demand, stuck=stuck)
+    terms = terms_of(policy, load, current, settled=calm, demand=demand, stuck=stuck)
     if moved:
-        need = max(need, 1)
+        terms = {**terms, Term.PROGRESS: 1}
+    need = need_of(terms)
     active = moved or in_progress(load) or starting(history, sample, current, time)
     history = record(history, policy, need, time, active=active)
 
@@ -95,6 +97,7 @@ def _with_data(
         activity=_follows(policy),
         load=load,
         queue_target=policy.queue_target,
+        reckoning=reckon(present, terms, demand.request_s, replicas, history, settled=calm),
         history=history,
         wake_at=next_change(policy, history, replicas, time),
     )

@@ -1,12 +1,14 @@
 """How many replicas the load of this moment needs."""
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
 from stoker.autoscale.belief import in_progress
 from stoker.autoscale.demand import Demand
 from stoker.autoscale.policy import Policy
 from stoker.model.load import Load
+from stoker.model.scale import Term
 
 # A hair above a whole number is that number.
 ROUNDING: Final = 1e-6
@@ -17,7 +19,7 @@ PATIENCE_S: Final = 15.0
 DRAIN_S: Final = 30.0
 
 
-def need_of(
+def terms_of(
     policy: Policy,
     load: Load,
     current: int,
@@ -25,22 +27,27 @@ def need_of(
     settled: bool,
     demand: Demand | None = None,
     stuck: bool = False,
-) -> int:
-    """Replicas that this load needs.
+) -> Mapping[Term, float]:
+    """Replicas that each reason asks for.
 
     `settled` when every wanted replica already answers; `stuck` when these have left too much
     waiting for longer than `PATIENCE_S`, whatever is known of their pace.
     """
     waiting, running = load.queue_depth, load.running
-    capacity = math.ceil((running + waiting) / (policy.concurrency + policy.queue_target))
-    target = math.ceil(waiting / policy.queue_target)
+    places = math.ceil((running + waiting) / (policy.concurrency + policy.queue_target))
+    queue = math.ceil(waiting / policy.queue_target)
     if not settled:
-        target = min(target, current)
+        queue = min(queue, current)
+    terms: dict[Term, float] = {Term.PROGRESS: 1 if in_progress(load) else 0}
     if demand is not None and demand.request_s:
-        capacity = min(capacity, current)
-        target = min(target, 2 * max(1, current)) if stuck else 0
-        arriving = demand.replicas
+        places = min(places, current)
+        queue = min(queue, 2 * max(1, current)) if stuck else 0
+        terms[Term.ARRIVALS] = demand.replicas
         if waiting > policy.queue_target * max(1, current):
-            arriving += waiting * demand.request_s / DRAIN_S
-        target = max(target, math.ceil(arriving - ROUNDING))
-    return max(capacity, target, 1 if in_progress(load) else 0)
+            terms[Term.BACKLOG] = demand.replicas + waiting * demand.request_s / DRAIN_S
+    return {Term.PLACES: places, Term.QUEUE: queue, **terms}
+
+
+def need_of(terms: Mapping[Term, float]) -> int:
+    """Replicas that the load needs: the most that any of these asks for."""
+    return max(math.ceil(replicas - ROUNDING) for replicas in terms.values())

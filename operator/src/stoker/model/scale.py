@@ -8,6 +8,7 @@ after a restart means that no window is full, so nothing scales down for a while
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from stoker.model.learned import Forecast, Kind, Learned
 from stoker.model.load import Load
@@ -58,6 +59,40 @@ class History:
     kept: tuple[tuple[Kind, tuple[float, ...]], ...] = ()
 
 
+class Term(StrEnum):
+    """What asks for replicas; the most that one of them asks for is the number."""
+
+    PLACES = "places"  # what is there, over what a replica computes and may keep waiting
+    QUEUE = "queue"  # what waits, over what may wait at one replica
+    ARRIVALS = "arrivals"  # what comes
+    BACKLOG = "backlog"  # what comes and what waits, worked off soon
+    PROGRESS = "progress"  # one replica for any request at all
+    FORECAST = "forecast"  # what such moments were followed by; no part of the need
+
+
+class Limit(StrEnum):
+    """Why the number is another one than the load asks for."""
+
+    MIN_REPLICAS = "MinReplicas"
+    MAX_REPLICAS = "MaxReplicas"
+    ADDED_STAYS = "AddedStays"  # what was added stays for a while
+    OBSERVING = "Observing"  # too little was seen yet for anything to go
+    STABILIZATION = "Stabilization"  # the user's own window
+    STARTING = "Starting"  # replicas that start will take from the queue, so it adds none
+
+
+@dataclass(frozen=True, slots=True)
+class Reckoning:
+    """The numbers of one decision. Replicas as real numbers where they are no whole ones."""
+
+    need: int  # what the load needs
+    terms: Mapping[Term, float]
+    places: int  # requests that one replica computes at once
+    request_s: float  # seconds of one replica for one request; 0 where that is not known
+    limit: Limit | None = None
+    fewer_at: float | None = None  # monotonic; before it nothing goes. None: nothing may go
+
+
 @dataclass(frozen=True, slots=True)
 class ScaleDecision:
     """How many replicas are wanted in all, over every revision, and why."""
@@ -68,6 +103,7 @@ class ScaleDecision:
     activity: Verdict | None = None  # the steady words of that condition
     load: Load | None = None  # the complete sample behind the decision
     queue_target: int | None = None  # waiting requests per replica that are fine
+    reckoning: Reckoning | None = None  # the numbers behind it, where it was made from a load
     history: History = field(default_factory=History)
     wake_at: float | None = None  # monotonic; when the answer may change without new data
     keep: str | None = None  # what was learned, to be written down now

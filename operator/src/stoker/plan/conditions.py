@@ -40,7 +40,7 @@ Finding = tuple[str, Verdict] | None
 Check = Callable[[Situation], Finding]
 
 # All of them at once leave room for the plan: the status stays below 16 KiB.
-MESSAGE_LIMIT: Final = 768
+MESSAGE_LIMIT: Final = 480
 
 
 def judge(situation: Situation) -> tuple[Condition, ...]:

@@ -1,8 +1,9 @@
 """The status of a service as the API writes it. Equal worlds give equal bytes.
 
 The times of conditions are the writer's business. `load` and `queueDepth` are the sample behind the
-last decision: they move with a change of the wanted replicas, or when the queue crosses the target,
-and then at most once a minute, so that a steady service is never written.
+last decision, and `scaling` its numbers: they move together, with a change of the wanted replicas,
+or when the queue crosses the target or something else limits the number, and then at most once a
+minute, so that a steady service is never written.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,7 @@ from stoker.model.plan import Condition, Event
 from stoker.model.platform import Platform
 from stoker.model.startup import startup_status
 from stoker.naming import Component
-from stoker.plan import replica
+from stoker.plan import decisions, replica
 from stoker.plan.conditions import NAME_TAKEN, NODES_UNSUITABLE, READY, SCALED_BY_OTHERS
 from stoker.plan.situation import Situation
 from stoker.render import addresses
@@ -78,9 +79,7 @@ def build_status(
     startup = _startup(situation, before)
     if startup is not None:
         status["startup"] = startup
-    last = _last_scale(situation, before, now)
-    if last is not None:
-        status["lastScale"] = last
+    status.update(decisions.changes(before, situation.scale, now))
     return status
 
 
@@ -160,29 +159,15 @@ def _revisions(situation: Situation) -> list[dict[str, Any]]:
     ]
 
 
-def _last_scale(
-    situation: Situation, before: Mapping[str, Any], now: Moment
-) -> Mapping[str, Any] | None:
-    told, scale = before.get("desiredReplicas"), situation.scale
-    if not isinstance(told, int) or told == scale.replicas:
-        return before.get("lastScale")
-    return {
-        "from": told,
-        "to": scale.replicas,
-        "reason": scale.verdict.reason,
-        "message": scale.verdict.message,
-        "time": now.rfc3339(),
-    }
-
-
 def _load(situation: Situation, before: Mapping[str, Any], now: Moment) -> dict[str, Any]:
     scale = situation.scale
-    kept = {name: before[name] for name in ("load", "queueDepth") if name in before}
+    kept = {name: before[name] for name in ("load", "queueDepth", "scaling") if name in before}
     if scale.load is None or scale.queue_target is None:
         return kept if situation.spec is not None and situation.spec.scaling is not None else {}
     if "load" in kept and not _refreshes(situation, scale.load, before, now):
         return kept
     return {
+        **decisions.standing(scale, now),
         "queueDepth": scale.load.queue_depth,
         "load": {
             "held": scale.load.held,
@@ -198,7 +183,8 @@ def _refreshes(situation: Situation, load: Load, before: Mapping[str, Any], now:
         return True
     target = (situation.scale.queue_target or 0) * max(1, situation.ready)
     crossed = (before.get("queueDepth", 0) > target) != (load.queue_depth > target)
-    return crossed and now.unix - _unix(before["load"].get("time")) >= LOAD_REFRESH_S
+    changed = crossed or decisions.limit_changed(before, situation.scale)
+    return changed and now.unix - _unix(before["load"].get("time")) >= LOAD_REFRESH_S
 
 
 def _unix(text: object) -> float:

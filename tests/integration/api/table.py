@@ -437,7 +437,7 @@ EVERYTHING: dict[str, Any] = {
         "revision": "a", "revisions": [REVISION],
         "load": LOAD, "lastScale": SCALE, "earlierScales": [SCALE], "conditions": [CONDITION],
         "scaling": {
-            **SCALING, "limit": "MaxReplicas", "fewerNotBefore": TIME, "requestSeconds": 0.5,
+            **SCALING, "limit": "Ceiling", "fewerNotBefore": TIME, "requestSeconds": 0.5,
             "terms": {
                 "places": 1, "queue": 2, "arrivals": 0.5, "backlog": 0.5, "progress": 1,
                 "forecast": 2.5,

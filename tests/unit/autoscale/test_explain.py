@@ -79,10 +79,10 @@ def test_a_request_that_nobody_saw_in_progress_is_a_term() -> None:
 
 def test_what_limits_the_number() -> None:
     run = Run(WINDOWS)
-    assert numbers(run.see(held=400, running=8)).limit is Limit.MAX_REPLICAS
+    assert numbers(run.see(held=400, running=8)).limit is Limit.CEILING
     assert numbers(run.see(running=8)).limit is Limit.STABILIZATION
     low = Run(replace(WINDOWS, min_replicas=3), wanted=3)
-    assert numbers(low.see(running=1)).limit is Limit.MIN_REPLICAS
+    assert numbers(low.see(running=1)).limit is Limit.FLOOR
     starting = Run(WINDOWS, wanted=2, ready=0)
     assert numbers(starting.see(held=30)).limit is Limit.STARTING
     fresh = Run(LEARNS, wanted=4)

@@ -56,7 +56,7 @@ def test_a_limit_is_written_when_it_begins_and_at_most_once_a_minute() -> None:
         if world.status["scaling"] != before["scaling"]:
             limits.append((world.time, world.status["scaling"].get("limit")))
         before = world.status
-    assert [limit for _, limit in limits] == ["MaxReplicas"]
+    assert [limit for _, limit in limits] == ["Ceiling"]
     assert world.status["scaling"]["need"] == 9
     assert world.status["load"]["held"] == 35
 

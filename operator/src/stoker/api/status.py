@@ -92,8 +92,9 @@ class ScalingStatus(Resource):
     )
     limit: str | None = Field(
         default=None,
-        description="What made the number another one than what the load asked for: MinReplicas, "
-        "MaxReplicas, AddedStays, Observing, Stabilization or Starting; absent where nothing did.",
+        description="What made the number another one than what the load asked for: Floor or "
+        "Ceiling (minReplicas, maxReplicas, or what reason names), AddedStays, Observing, "
+        "Stabilization or Starting; absent where nothing did.",
     )
     fewer_not_before: str | None = Field(
         default=None,

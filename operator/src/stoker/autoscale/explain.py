@@ -40,14 +40,14 @@ def _limit(present: Present, replicas: int, *, settled: bool) -> Limit | None:
     """What makes the number another one than what the load asks for."""
     policy, asked = present.policy, max(present.expected, present.need)
     if replicas < asked and replicas >= policy.max_replicas:
-        return Limit.MAX_REPLICAS
+        return Limit.CEILING
     waiting = present.load.queue_depth
     if not settled and waiting > policy.queue_target * max(1, replicas):
         return Limit.STARTING
     if replicas <= max(1, asked):
         return None
     if replicas <= policy.min_replicas:
-        return Limit.MIN_REPLICAS
+        return Limit.FLOOR
     if policy.stabilization is not None:
         return Limit.STABILIZATION
     if not full(present.history, OBSERVED_S, present.time):

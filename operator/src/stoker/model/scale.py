@@ -73,8 +73,8 @@ class Term(StrEnum):
 class Limit(StrEnum):
     """Why the number is another one than the load asks for."""
 
-    MIN_REPLICAS = "MinReplicas"
-    MAX_REPLICAS = "MaxReplicas"
+    FLOOR = "Floor"  # the least that is allowed: minReplicas, or what the verdict names
+    CEILING = "Ceiling"  # the most that is allowed: maxReplicas, or what the verdict names
     ADDED_STAYS = "AddedStays"  # what was added stays for a while
     OBSERVING = "Observing"  # too little was seen yet for anything to go
     STABILIZATION = "Stabilization"  # the user's own window

@@ -98,6 +98,8 @@ class Engine:
         self._each = 0.0
         self._moves = 0
         self._prompts: list[tuple[Job, int]] = []
+        self._busy_s = 0.0
+        self._steps_done = 0
         self.due = math.inf
         self.put_off = 0  # preemptions so far
         self.first_tokens: list[Job] = []  # who got one at the boundary that was carried out last
@@ -121,6 +123,13 @@ class Engine:
     def kv_share(self) -> float:
         """The same as a share."""
         return 1 - self._free / self._blocks if self._blocks else 1.0
+
+    def worked(self, now: float) -> tuple[float, int]:
+        """Seconds that it has computed so far, and the steps in them."""
+        if not self._moves:
+            return self._busy_s, self._steps_done
+        since = max(0.0, now - self._began)
+        return self._busy_s + since, self._steps_done + int(since / self._each)
 
     def holds(self, request: Arrival) -> bool:
         """Whether the cache is large enough for this request alone."""
@@ -161,6 +170,8 @@ class Engine:
     def _finish(self, now: float) -> list[Job]:
         ended: list[Job] = []
         steps = self._moves
+        self._busy_s += steps * self._each
+        self._steps_done += steps
         if self._decoding:
             self._free -= self._growth(steps)
             self._ticks += steps

@@ -21,6 +21,8 @@ from stoker.simulate.world import STOKERS_FRONTEND, Frontend, Kind, Seen, World
 
 # After the last arrival, so that answers end and windows run out.
 TAIL_S: Final = 600.0
+# Between two looks of a frontend's rule.
+_LIMIT_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ class _Run:
         world.start_with(bounds.clamp(bounds.initial if first is None else first))
         world.push(0.0, Kind.SCRAPE)
         world.push(0.0, Kind.TICK)
+        if self._conditions.frontend.rule is not None:
+            world.push(0.0, Kind.LIMIT)
         position, count = 0, len(arrivals)
         wakes = self._pipeline.wake_s is not None
         handle = self._handle
@@ -129,6 +133,9 @@ class _Run:
                 self._woken = False
                 if world.wanted == 0:
                     self._decide(now, (self._read(now),))
+            case Kind.LIMIT:
+                world.set_limit(now)
+                world.push(now + _LIMIT_S, Kind.LIMIT)
             case Kind.ENGINE:
                 raise AssertionError("the loop advances engines itself")
 

@@ -23,6 +23,7 @@ from random import Random
 from typing import Final
 
 from stoker.planner.batching import Arrival, Engine, Job
+from stoker.simulate.limit import Look, Rule
 from stoker.simulate.policy import ReplicaSignal, Snapshot
 from stoker.simulate.service import Service
 from stoker.simulate.starts import Start, Starts, draw_start
@@ -37,6 +38,7 @@ class Frontend:
     queue_per_replica: int = 8  # waiting in an engine that counts as full from here on
     kv_full: float = 0.9  # and so does one with this share of its KV cache in use
     drain_s: float = 600.0  # that a replica may take to end what it computes
+    rule: Rule | None = None  # how many requests a replica may have; None: any number
 
 
 STOKERS_FRONTEND: Final = Frontend()
@@ -53,6 +55,7 @@ class Kind(IntEnum):
     SCRAPE = 5
     TICK = 6
     WAKE = 7
+    LIMIT = 8
 
 
 @dataclass(slots=True, eq=False)
@@ -69,6 +72,7 @@ class Pod:
     draining: bool = False
     deleted: float = math.inf
     scheduled: float = math.inf  # its next event in the heap
+    worked: tuple[float, int] = (0.0, 0)  # seconds and steps when the frontend's rule looked last
 
     @property
     def name(self) -> str:
@@ -129,6 +133,7 @@ class World:
         self._seed = seed
         self._nodes = _Nodes(starts.warm_nodes)
         self._order = 0
+        self._limit: float = math.inf if frontend.rule is None else frontend.rule.begins_with
         self._held: deque[tuple[float, Job]] = deque()
         self._serving: list[Pod] = []  # ready and staying
         self.events: list[tuple[float, int, int, Pod | None]] = []
@@ -216,6 +221,21 @@ class World:
         if self._held:
             self.push(self._held[0][0] + hold, Kind.EXPIRE)
 
+    def set_limit(self, now: float) -> None:
+        """Ask the frontend's rule how many requests a replica may have from now on."""
+        rule, pods = self._frontend.rule, self._serving
+        if rule is None:
+            return
+        fullest, slowest = 0, 0.0
+        for pod in pods:
+            seconds, steps = pod.engine.worked(now)
+            before = pod.worked
+            pod.worked = (seconds, steps)
+            fullest = max(fullest, pod.load)
+            slowest = max(slowest, (seconds - before[0]) / max(1, steps - before[1]))
+        self._limit = rule.next(Look(int(self._limit), len(self._held), fullest, slowest))
+        self._place_held(now)
+
     def advance(self, pod: Pod, now: float) -> None:
         """One engine's boundary."""
         pod.scheduled = math.inf
@@ -262,7 +282,7 @@ class World:
 
     def _choose(self) -> Pod | None:
         """The least loaded replica that is not full."""
-        best, least = None, math.inf
+        best, least = None, self._limit
         queue, full = self._frontend.queue_per_replica, self._frontend.kv_full
         for pod in self._serving:
             engine = pod.engine

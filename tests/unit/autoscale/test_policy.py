@@ -62,6 +62,36 @@ def test_plan_and_starts_say_what_a_replica_is() -> None:
     assert known_of(world.observe()) == Known()
 
 
+@pytest.mark.parametrize(
+    ("ways", "factor"),
+    [
+        ([{"accelerator": "nvidia-l4", "itl": 1.3}], 1.3),
+        # The one that ran last comes first; another type says nothing of this one.
+        (
+            [{"accelerator": "nvidia-a10", "itl": 3.0}, {"accelerator": "nvidia-l4", "itl": 0.8}],
+            0.8,
+        ),
+        ([{"accelerator": "nvidia-l4", "itl": 0.8}, {"accelerator": "nvidia-l4", "itl": 3.0}], 0.8),
+        ([{"accelerator": "nvidia-l4", "kv": 0.9}], 1.0),
+        ([{"accelerator": "nvidia-l4", "itl": "fast"}], 1.0),
+        ([{"accelerator": "nvidia-l4", "itl": 0}], 1.0),
+        ([{"accelerator": "nvidia-l4", "itl": True}], 1.0),
+        ("nonsense", 1.0),
+    ],
+)
+def test_a_pace_follows_what_engines_reported(ways: object, factor: float) -> None:
+    world = worlds.World(worlds.spec(scaling={"maxReplicas": 5}))
+    work = Work(0.01, 2e-4, 1e-7, 5e-5, 0.0, 0.05, 96, 400_000, 1000, 200)
+    world.status = {
+        "plan": {
+            "accelerator": "nvidia-l4",
+            "pace": work.to_text(),
+            "measured": {"ways": ways},
+        }
+    }
+    assert known_of(world.observe()).work == work.slower(factor)
+
+
 def test_fixed_replicas_have_no_policy() -> None:
     assert autoscale.policy_of(worlds.spec(replicas=2), worlds.PLATFORM) is None
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, Final
 
 from stoker import naming
 from stoker.autoscale import keep
@@ -19,6 +20,9 @@ from stoker.model.platform import Platform
 from stoker.model.scale import History, ScaleDecision
 from stoker.model.startup import lead_in
 from stoker.model.work import Work
+
+# Factors beyond these are no measurement (`stoker.planner.feedback` cuts to the same).
+_SLOWNESS: Final = (0.1, 10.0)
 
 
 def decide_service(
@@ -64,6 +68,24 @@ def known_of(observed: Observed) -> Known:
         if isinstance(plan.get("maxNumSeqs"), int):
             places = int(plan["maxNumSeqs"]) * (copies if isinstance(copies, int) else 1)
         work = Work.from_text(plan.get("pace"))
+        work = work.slower(_slowness(plan)) if work is not None else None
     if isinstance(startup, Mapping):
         lead_s = lead_in(startup)
     return Known(places, work, lead_s)
+
+
+def _slowness(plan: Mapping[str, Any]) -> float:
+    """How many times as long as planned a token takes by what engines reported; 1 if unknown.
+
+    The way that ran last comes first in the status; what runs on the same type and was not measured
+    yet is taken to be like it, as the planner does.
+    """
+    measured = plan.get("measured")
+    ways = measured.get("ways") if isinstance(measured, Mapping) else None
+    for way in ways if isinstance(ways, list) else ():
+        if isinstance(way, Mapping) and way.get("accelerator") == plan.get("accelerator"):
+            factor = way.get("itl")
+            if isinstance(factor, bool) or not isinstance(factor, int | float):
+                return 1.0
+            return float(factor) if _SLOWNESS[0] <= factor <= _SLOWNESS[1] else 1.0
+    return 1.0

@@ -3,7 +3,10 @@
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
+
+# Where no batch keeps the target for the time between tokens: this many fixed parts instead.
+SLOWEST: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,19 @@ class Work:
         free = max(0.05, 1 - self.step_s / self.pace_s)
         time = first + output * (self.sequence_s + length * self.context_token_s)
         return max(time / free, there / self.places, there * length / self.kv_tokens)
+
+    def slower(self, factor: float) -> Self:
+        """The same where each step takes so many times as long."""
+        step = self.step_s * factor
+        return dataclasses.replace(
+            self,
+            step_s=step,
+            pace_s=max(self.pace_s, SLOWEST * step),
+            sequence_s=self.sequence_s * factor,
+            context_token_s=self.context_token_s * factor,
+            prompt_token_s=self.prompt_token_s * factor,
+            prompt_key_s=self.prompt_key_s * factor,
+        )
 
     def to_text(self) -> str:
         """As a status keeps it: the fields in order, short; the estimates are worth no more."""

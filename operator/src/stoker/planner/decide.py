@@ -110,12 +110,14 @@ def _planned(problem: Problem, outcome: Outcome) -> Planned:
 def _work(problem: Problem, best: Candidate) -> Work | None:
     """What a request of the workload takes of a replica that keeps its targets.
 
+    Without what engines have taught: who reads it knows more by then (`status.plan.measured`).
+
     Of processors the catalogue does not know how many cores a pod gets, so nobody knows their pace.
     """
     if best.gpu.shared_memory:
         return None
     used, workload = best.configuration, problem.request.workload
-    steps = PlannedSteps(estimator(problem, best.gpu).pace(used), _residual(problem, best))
+    steps = PlannedSteps(estimator(problem, best.gpu).pace(used))
     return work_of(
         steps,
         used.max_num_seqs * used.data,

@@ -6,13 +6,8 @@ come meanwhile take theirs. The time model is asked for steps that differ in one
 differences are the coefficients of `Work`.
 """
 
-from typing import Final
-
-from stoker.model.work import Work
+from stoker.model.work import SLOWEST, Work
 from stoker.planner.batching import Steps
-
-# Where no batch keeps the target for the time between tokens: this many fixed parts instead.
-_SLOWEST: Final = 2.0
 
 
 def work_of(  # noqa: PLR0917 - a replica's limits, the lengths of requests, a target
@@ -40,7 +35,7 @@ def work_of(  # noqa: PLR0917 - a replica's limits, the lengths of requests, a t
         context_token_s=max(0.0, reading - many) / (batch * context),
         prompt_token_s=max(0.0, short - reading) / tokens,
         prompt_key_s=max(0.0, long - short) / (tokens * prompt / 2),
-        pace_s=max(itl_s, step * _SLOWEST),
+        pace_s=max(itl_s, step * SLOWEST),
         places=places,
         kv_tokens=kv_tokens,
         prompt_tokens=prompt,

@@ -123,21 +123,25 @@ class _Run:
                 world.expire(now)
             case Kind.DRAINED:
                 world.end_drain(pod, now)
-            case Kind.SCRAPE:
-                self._coming.append((now + self._pipeline.lag_s, self._read(now)))
-                world.push(now + self._pipeline.scrape_s, Kind.SCRAPE)
-            case Kind.TICK:
-                self._decide(now)
-                world.push(now + self._pipeline.tick_s, Kind.TICK)
+            case Kind.SCRAPE | Kind.TICK | Kind.LIMIT:
+                world.push(now + self._look(now, kind), kind)
             case Kind.WAKE:
                 self._woken = False
                 if world.wanted == 0:
                     self._decide(now, (self._read(now),))
-            case Kind.LIMIT:
-                world.set_limit(now)
-                world.push(now + _LIMIT_S, Kind.LIMIT)
             case Kind.ENGINE:
                 raise AssertionError("the loop advances engines itself")
+
+    def _look(self, now: float, kind: Kind) -> float:
+        """What is done again and again; seconds until the next time."""
+        if kind == Kind.LIMIT:
+            self._world.set_limit(now)
+            return _LIMIT_S
+        if kind == Kind.SCRAPE:
+            self._coming.append((now + self._pipeline.lag_s, self._read(now)))
+            return self._pipeline.scrape_s
+        self._decide(now)
+        return self._pipeline.tick_s
 
     def _read(self, now: float) -> Snapshot:
         return self._world.snapshot(now, self._pipeline.noise, self._chance)

@@ -1,4 +1,4 @@
-"""The command line: `stoker run`, `plan`, `simulate`, `crd`, `version`."""
+"""The command line: `stoker run`, `plan`, `why`, `simulate`, `crd`, `version`."""
 
 import sys
 from importlib.metadata import version as version_of
@@ -11,6 +11,7 @@ import uvloop
 from stoker.api.crd import crd_files
 from stoker.commands.plan import plan
 from stoker.commands.simulate import simulate_command
+from stoker.commands.why import why
 from stoker.handlers.operator import Options, run_operator
 from stoker.settings import DEFAULT_PATH, ConfigError, Pod, load_settings
 from stoker.telemetry.logs import set_up_logging
@@ -25,6 +26,7 @@ app = typer.Typer(
 
 
 app.command()(plan)
+app.command()(why)
 app.command(name="simulate")(simulate_command)
 
 

@@ -1,4 +1,4 @@
-"""Exit statuses of `stoker plan`; docs/planner.md lists them for scripts."""
+"""Exit statuses of the commands; docs/planner.md and docs/scaling.md list them for scripts."""
 
 from enum import IntEnum
 
@@ -14,3 +14,4 @@ class Exit(IntEnum):
     CHANGED = 6  # the offer went, or became another one, while it was being accepted
     FORBIDDEN = 7  # the API server refuses
     UNREACHABLE = 8  # the API server does not answer, or does not take the credentials
+    UNHEALTHY = 9  # the service is not as its spec wants it, and the answer says why

@@ -44,6 +44,40 @@ def read_service(path: Path, changes: Iterable[str] = ()) -> InferenceService:
         raise InputError("\n".join(lines)) from error
 
 
+def read_object(text: str, where: str, name: str | None) -> dict[str, Any]:
+    """The InferenceService of that name in YAML or JSON, a List of them included; any, if alone."""
+    try:
+        documents = [each for each in yaml.safe_load_all(text) if isinstance(each, dict)]
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{where}: is not YAML: {' '.join(str(error).split())}") from error
+    found: list[dict[str, Any]] = []
+    for document in documents:
+        items = document.get("items") if document.get("kind") != "InferenceService" else None
+        found.extend(items if isinstance(items, list) else [document])
+    found = [
+        each for each in found if isinstance(each, dict) and each.get("kind") == "InferenceService"
+    ]
+    if name is not None:
+        found = [each for each in found if _name(each) == name]
+    if len(found) != 1:
+        named = f" named {name}" if name is not None else ""
+        raise InputError(
+            f"{where}: has {len(found)} objects of kind InferenceService{named}; one is needed: "
+            "write it with kubectl get infer SERVICE -o yaml, or name the service"
+        )
+    return found[0]
+
+
+def read_text(path: Path) -> str:
+    """What a file says."""
+    return _text(path)
+
+
+def _name(body: Mapping[str, Any]) -> object:
+    metadata = body.get("metadata")
+    return metadata.get("name") if isinstance(metadata, dict) else None
+
+
 def read_facts(folder: Path | None, file: Path | None, *, allow_pickle: bool = False) -> ModelFacts:
     """Facts of the model, from its folder or from a file that holds them as JSON."""
     if (folder is None) == (file is None):

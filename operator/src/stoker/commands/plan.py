@@ -4,26 +4,21 @@ For a file nothing but files is read. With `--of` and `--accept` the service is 
 and what its operator planned and offers is shown. Exit statuses: `stoker.commands.exits`.
 """
 
-import asyncio
-import json
-import re
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.console import Console
 
 from stoker.catalog.enginefile import version_of_image
 from stoker.catalog.load import builtin_engines
-from stoker.cluster.client import Client, connect_as_user
+from stoker.cluster.client import Client
 from stoker.commands import answers, inputs, present, running, tables
 from stoker.commands.exits import Exit
 from stoker.commands.inputs import InputError
+from stoker.commands.reach import Output, Where, check_names, print_data, with_service
 from stoker.commands.running import CommandError
 from stoker.model.inventory import hints
 from stoker.model.observed import Key
@@ -35,16 +30,6 @@ from stoker.planner.ladder import Rung
 from stoker.planner.ladder import ladder as climb
 from stoker.planner.request import request_of
 from stoker.settings import ConfigError
-
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-
-
-class Output(StrEnum):
-    """How the answer is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    YAML = "yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +46,6 @@ class Files:
     ladder: bool
     allow_pickle: bool
     nodes: Path | None
-
-
-@dataclass(frozen=True, slots=True)
-class Where:
-    """Where a service of a cluster is."""
-
-    namespace: str | None
-    kubeconfig: Path | None
-    context: str | None
 
 
 def plan(  # noqa: PLR0917 - the options, as typer reads them
@@ -159,9 +135,9 @@ def plan(  # noqa: PLR0917 - the options, as typer reads them
         if file is not None:
             status = _plan_file(file, files, output)
         elif accept is not None:
-            status = _with_service(name, where, partial(_accept, output=output))
+            status = with_service(name, where, partial(_accept, output=output))
         else:
-            status = _with_service(name, where, partial(_show, output=output))
+            status = with_service(name, where, partial(_show, output=output))
     except (InputError, ConfigError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(Exit.BAD_INPUT) from error
@@ -197,9 +173,7 @@ def _service_name(
             "its operator"
         )
     name = (of if accept is None else accept) or ""
-    for text in (name, *([] if where.namespace is None else [where.namespace])):
-        if not _NAME.fullmatch(text):
-            raise InputError(f"{text!r} is no name: write lower-case letters, digits and dashes")
+    check_names(name, where.namespace)
     return name
 
 
@@ -233,24 +207,8 @@ def _plan_file(file: Path, files: Files, output: Output) -> Exit:
         if rungs:
             tables.show_ladder(console, rungs)
     else:
-        _print_data(answers.as_data(answer, rungs, notes), output)
+        print_data(answers.as_data(answer, rungs, notes), output)
     return Exit.DONE if isinstance(answer, Planned) else Exit.REFUSED
-
-
-def _with_service(
-    name: str, where: Where, act: Callable[[Client, Key, dict[str, Any]], Awaitable[Exit]]
-) -> Exit:
-    """Look at a service of the cluster once, and go on from there."""
-
-    async def run() -> Exit:
-        client, default = await connect_as_user(where.kubeconfig, where.context)
-        try:
-            key = Key(where.namespace or default, name)
-            return await act(client, key, await running.read_service(client, key))
-        finally:
-            await client.close()
-
-    return asyncio.run(run())
 
 
 async def _show(_: Client, key: Key, body: dict[str, Any], output: Output) -> Exit:
@@ -258,7 +216,7 @@ async def _show(_: Client, key: Key, body: dict[str, Any], output: Output) -> Ex
     if output is Output.TABLE:
         present.show(Console(), body, key)
     else:
-        _print_data(data, output)
+        print_data(data, output)
     return Exit.DONE if data["planned"] else Exit.REFUSED
 
 
@@ -271,12 +229,5 @@ async def _accept(client: Client, key: Key, body: dict[str, Any], output: Output
     if output is Output.TABLE:
         typer.echo(present.next_step(offered))
     else:
-        _print_data(present.offer_data(offered), output)
+        print_data(present.offer_data(offered), output)
     return Exit.DONE
-
-
-def _print_data(data: dict[str, Any], output: Output) -> None:
-    if output is Output.JSON:
-        typer.echo(json.dumps(data, indent=2))
-    else:
-        typer.echo(yaml.safe_dump(data, sort_keys=False), nl=False)

@@ -155,7 +155,7 @@ def _told(error: StokerError, key: Key) -> CommandError:
             )
         case Refused():
             return CommandError(
-                f"the API server refuses: {error}. Reading a plan takes the right `get` on "
+                f"the API server refuses: {error}. Reading a service takes the right `get` on "
                 "inferenceservices.stoker.dev, accepting an offer `patch` too",
                 Exit.FORBIDDEN,
             )

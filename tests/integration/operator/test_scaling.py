@@ -116,13 +116,15 @@ def test_why_explains_a_decision_by_the_object_alone(plane: ControlPlane, namesp
 
 def test_why_names_who_owns_a_fixed_number(plane: ControlPlane, namespace: str) -> None:
     plane.apply(service("tiny", namespace, replicas=1))
+
+    def told() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(why(plane.kubeconfig, namespace, "-o", "json").stdout)
+        return found
+
+    found = wait_for("a look", lambda: now if (now := told())["desired"] == 1 else None)
+    assert found["mode"] == "Fixed"
+    assert "spec.replicas is 1, last written by kubectl at 20" in found["owner"]
+    # The API server keeps no name of who writes through the scale subresource.
     plane.kubectl("scale", "infer", "tiny", "--replicas=0", "-n", namespace)
-
-    def settled() -> Result | None:
-        found = why(plane.kubeconfig, namespace)
-        return found if "no replica is wanted" in found.stdout else None
-
-    found = wait_for("the operator's look", settled)
-    assert "spec.replicas is 0, last written by kubectl through the scale subresource" in (
-        " ".join(found.stdout.split())
-    )
+    found = wait_for("another look", lambda: now if (now := told())["desired"] == 0 else None)
+    assert "spec.replicas is 0, written by somebody whom" in found["owner"]

@@ -212,6 +212,12 @@ def test_a_schedule_and_a_budget_are_told_with_the_bounds() -> None:
     assert "0 8 * * 1-5" in rules["schedule"]
 
 
+def test_what_nobody_wrote_is_told_too() -> None:
+    told = scaling()
+    told["spec"]["scaling"] = {"maxReplicas": 4}
+    assert of(told).rules == {"minReplicas": 1, "maxReplicas": 4, "target.queueDepth": 4}
+
+
 def test_at_zero() -> None:
     told = scaling(desiredReplicas=0, readyReplicas=0, replicas=0)
     assert "the first request is held and wakes it" in shown(told)
@@ -266,21 +272,22 @@ def test_a_fixed_number_names_its_owner() -> None:
     fixed = condition("ScalingActive", "False", "FixedReplicas", "spec.replicas is 2")
     status = {"observedGeneration": 2, "desiredReplicas": 2, "readyReplicas": 1, "replicas": 2}
     fields = [
+        {"manager": "kubectl", "fieldsV1": {"f:spec": {"f:model": {}}}},
         {
-            "manager": "kube-controller-manager",
-            "subresource": "scale",
+            "manager": "helm",
             "time": "2025-12-31T23:00:00Z",
             "fieldsV1": {"f:spec": {"f:replicas": {}}},
         },
-        {"manager": "kubectl", "fieldsV1": {"f:spec": {"f:model": {}}}},
     ]
     told = body({"replicas": 2}, status | {"conditions": [fixed]}, managedFields=fields)
     found = of(told)
     assert found.mode == "Fixed"
     assert found.healthy
     assert found.owner is not None
-    assert "HorizontalPodAutoscaler" in found.owner
-    assert "2025-12-31T23:00:00Z" in found.owner
+    assert "last written by helm at 2025-12-31T23:00:00Z" in found.owner
+    unnamed = of(body({"replicas": 2}, status, managedFields=fields[:1]))
+    assert "as with kubectl scale" in (unnamed.owner or "")
+    assert "written" not in (of(body({"replicas": 2}, status)).owner or "")
     text = shown(told, 200)
     assert "2 replicas are wanted, 1 answers" in text
     assert "spec.replicas is 2" in text
@@ -303,6 +310,10 @@ def test_a_spec_that_nobody_has_looked_at() -> None:
     assert "kubectl get pods -A" in finding.remedy
     fields[1]["time"] = "2025-12-31T23:59:50Z"
     assert of(behind).healthy  # it takes seconds
+    # When somebody scaled it by hand, nobody knows.
+    fields[1]["time"] = "2025-12-31T23:50:00Z"
+    scaled = body({"replicas": 2}, {"observedGeneration": 1}, managedFields=fields)
+    assert [(each.reason, each.problem) for each in of(scaled).findings] == [("NotYetSeen", False)]
     new = body({"scaling": SCALING}, creationTimestamp="2025-12-31T00:00:00Z")
     (finding,) = of(new).findings
     assert "no operator has looked at it yet" in finding.message

@@ -10,14 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pydantic import ValidationError
+
+from stoker.api.v1alpha1 import Scaling
 from stoker.autoscale.policy import DEFAULT_LEAD_S
 from stoker.commands import statuses
-from stoker.commands.findings import Finding, findings_of
+from stoker.commands.findings import Finding, findings_of, writer_of_replicas
 from stoker.model.observed import Key
 from stoker.model.scale import Limit, Term
 
 _PHASES: Final = (("node", "nodeSeconds"), ("image", "imageSeconds"), ("load", "loadSeconds"))
-_HPA: Final = "kube-controller-manager"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def explain(body: Mapping[str, Any], key: Key, now: float) -> Explanation:
     """The whole explanation. `now` in seconds since 1970, of the machine that asks."""
     spec, status = statuses.mapping(body.get("spec")), statuses.mapping(body.get("status"))
     scaling = spec.get("scaling")
-    rules = scaling if isinstance(scaling, Mapping) else None
+    rules = _with_defaults(scaling) if isinstance(scaling, Mapping) else None
     found = findings_of(body, now)
     desired = statuses.whole(status.get("desiredReplicas"))
     ready = statuses.whole(status.get("readyReplicas"))
@@ -156,15 +158,28 @@ def _owner(body: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
         return f"nobody says a number, so there is one replica; {scale}"
     said = f"spec.replicas is {count}"
     metadata = statuses.mapping(body.get("metadata"))
-    for each in statuses.mappings(metadata.get("managedFields")):
-        fields = statuses.mapping(statuses.mapping(each.get("fieldsV1")).get("f:spec"))
-        if "f:replicas" in fields:
-            manager = statuses.text(each.get("manager")) or "somebody"
-            who = f"a HorizontalPodAutoscaler ({_HPA})" if manager == _HPA else manager
-            through = " through the scale subresource" if each.get("subresource") else ""
-            when = statuses.text(each.get("time"))
-            said += f", last written by {who}{through}{f' at {when}' if when else ''}"
+    if metadata.get("managedFields"):
+        writer = writer_of_replicas(metadata)
+        if writer is None:
+            said += ", written by somebody whom the API server does not name, as with kubectl scale"
+            said += ", an HPA or KEDA"
+        else:
+            manager = statuses.text(writer.get("manager")) or "somebody"
+            when = statuses.text(writer.get("time"))
+            said += f", last written by {manager}{f' at {when}' if when else ''}"
     return f"{said}: it belongs to whoever writes that field; {scale}"
+
+
+def _with_defaults(scaling: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is in force, with what nobody wrote; as it is where another version wrote it."""
+    try:
+        found = Scaling.model_validate(dict(scaling))
+    except ValidationError:
+        return scaling
+    told: dict[str, Any] = found.model_dump(  # type: ignore[no-untyped-call]
+        mode="json", by_alias=True, exclude_none=True
+    )
+    return told
 
 
 def _flat(rules: Mapping[str, Any], before: str = "") -> dict[str, Any]:

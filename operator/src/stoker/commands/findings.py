@@ -70,8 +70,23 @@ def findings_of(body: Mapping[str, Any], now: float) -> tuple[Finding, ...]:
     return tuple(_once(found))
 
 
-def changed_at(metadata: Mapping[str, Any]) -> float | None:
+def writer_of_replicas(metadata: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Who wrote spec.replicas, as an entry of managedFields; None where no one is named.
+
+    A write through the scale subresource of a custom resource leaves no name (seen with 1.34).
+    """
+    for each in statuses.mappings(metadata.get("managedFields")):
+        fields = statuses.mapping(statuses.mapping(each.get("fieldsV1")).get("f:spec"))
+        if "f:replicas" in fields:
+            return each
+    return None
+
+
+def _changed_at(body: Mapping[str, Any], metadata: Mapping[str, Any]) -> float | None:
     """When anything but the status was written last; None where the object does not tell."""
+    fixed = statuses.mapping(body.get("spec")).get("replicas") is not None
+    if fixed and writer_of_replicas(metadata) is None:
+        return None
     times = [
         statuses.unix(each.get("time"))
         for each in statuses.mappings(metadata.get("managedFields"))
@@ -88,7 +103,9 @@ def _unseen(
     seen = statuses.whole(status.get("observedGeneration"))
     if status and (generation is None or seen is None or seen >= generation):
         return
-    since = changed_at(metadata) or statuses.unix(metadata.get("creationTimestamp"))
+    since = _changed_at(body, metadata)
+    if not status:
+        since = statuses.unix(metadata.get("creationTimestamp"))
     age = None if since is None else now - since
     what = "the spec was changed" if status else "no operator has looked at it yet"
     when = "" if age is None or age < 0 else f" {statuses.duration(age)} ago"

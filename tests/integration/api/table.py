@@ -22,12 +22,14 @@ SCALING = {"reason": "LoadGrew", "message": "", "need": 2, "terms": {}, "places"
 REVISION = {"name": "a", "wanted": 1, "ready": 1}
 TECHNIQUE = {"name": "prefixCaching", "state": "on", "reason": "Planned", "why": ""}
 ESTIMATE = {"low": "1", "typical": "2", "high": "3"}
+WINDOW = {"cron": "0 8 * * 1-5", "duration": "10h", "minReplicas": 2}
 ADAPTER = {"name": "a", "uri": "pvc://models/a"}
 # What an object needs beside the field that is tried.
 SEEDS: dict[str, dict[str, Any]] = {
     "spec": {"model": {"uri": "pvc://models"}},
     "spec.model": {"uri": "pvc://models"},
     "spec.scaling": {"maxReplicas": 1000},
+    "spec.scaling.schedule[]": WINDOW,
     "spec.model.adapters[]": ADAPTER,
     "spec.engine.env[]": {"name": "A", "value": ""},
     "spec.template.tolerations[]": {"key": "a"},
@@ -46,6 +48,7 @@ BELOW, ABOVE = "greater than or equal to", "less than or equal to"
 MANY, TOO_MANY = "must have at most", "Too many"
 DAY = "must be between 10s and 24h: write for example 90s, 10m or 1h30m"
 HOUR = "must be between 1s and 1h: write for example 90s, 10m or 1h30m"
+WEEK = "must be between 1m and 168h: write for example 90s, 10m or 1h30m"
 UP_TO_HOUR = "must be between 0s and 1h: write for example 90s, 10m or 1h30m"
 KEYS = "keys must be label keys"
 OURS = "belong to Stoker: choose another key"
@@ -138,7 +141,7 @@ def _duration(
 ) -> list[Case]:
     return [
         Case(path, "pattern", pattern, "90", MATCH),
-        Case(path, "maxLength", "000000m000000m20s"[1:], "000000m000000m20s", LONG),
+        Case(path, "maxLength", "000000m000000m60s"[1:], "000000m000000m60s", LONG),
         *(Case(path, "cel[0]", *pair, says) for pair in zip(good, bad, strict=True)),
     ]
 
@@ -151,6 +154,9 @@ def _mapping(path: str, key: str, bad_key: str) -> list[Case]:
     ]
 
 
+CLOCK = {"cron": "0 8 * * 1-5", "duration": "10h"}
+CRON = "spec.scaling.schedule[].cron"
+ZONE = "spec.scaling.schedule[].timeZone"
 MODEL = {"model": {"uri": "pvc://models"}}
 LABEL = "spec.template.labels"
 NODES = "spec.template.nodeSelector"
@@ -289,7 +295,35 @@ CASES = [
     *_number("spec.scaling.maxReplicas", 1, 1000),
     Case("spec.scaling", "cel[0]", {"minReplicas": 2, "maxReplicas": 2},
          {"minReplicas": 3, "maxReplicas": 2}, "minReplicas must not exceed maxReplicas"),
+    Case("spec.scaling", "cel[1]", {"minReplicas": 2, "maxReplicas": 4, "schedule": [WINDOW]},
+         {"minReplicas": 3, "maxReplicas": 4, "schedule": [WINDOW]},
+         "must lie between scaling.minReplicas and scaling.maxReplicas"),
+    Case("spec.scaling", "cel[1]", {"maxReplicas": 4, "schedule": [{**WINDOW, "maxReplicas": 4}]},
+         {"maxReplicas": 4, "schedule": [{**WINDOW, "maxReplicas": 5}]}, "widen scaling's"),
     *_number("spec.scaling.target.queueDepth", 1, 10_000),
+    *_number("spec.scaling.target.concurrency", 1, 10_000),
+    Case("spec.scaling.target.kvCache", "minimum", 0.05, 0.04, f"{BELOW} 0.05"),
+    Case("spec.scaling.target.kvCache", "cel[0]", 0.05, 0, "must be at least 0.05: write for ex"),
+    Case("spec.scaling.target.kvCache", "maximum", 1, 1.01, f"{ABOVE} 1"),
+    Case("spec.scaling.schedule", "maxItems", _times(8, WINDOW), _times(9, WINDOW), TOO_MANY),
+    Case(CRON, "maxLength", f"0 8 * * {'1,' * 28}", f"0 8 * * {'1,' * 29}", LONG),
+    Case(CRON, "cel[0]", "*/5 8-10 1,15 JAN-MAR MON", "@daily", "write five fields"),
+    Case(CRON, "cel[0]", "0 0 L * *", "0 0 8 * * 1-5", "write five fields"),
+    Case(CRON, "cel[0]", "0 0 * * 1#1", "0 8 * *  1", "with one blank between them"),
+    *_duration("spec.scaling.schedule[].duration", ("1m", "168h"), ("59s", "168h1s"), WEEK),
+    Case(ZONE, "maxLength", "a" * 64, "a" * 65, LONG),
+    Case(ZONE, "cel[0]", "America/Argentina/Buenos_Aires", "../etc", "write a name of the IANA"),
+    Case(ZONE, "cel[0]", "Etc/GMT+8", "+08:00", "for example Asia/Shanghai or UTC"),
+    *_number("spec.scaling.schedule[].minReplicas", 1, 1000),
+    *_number("spec.scaling.schedule[].maxReplicas", 2, 1000)[1:],
+    Case("spec.scaling.schedule[].maxReplicas", "minimum", 2, 0, f"{BELOW} 1"),
+    Case("spec.scaling.schedule[]", "cel[0]", {**CLOCK, "maxReplicas": 1}, CLOCK,
+         "an entry of a schedule needs minReplicas or maxReplicas"),
+    Case("spec.scaling.schedule[]", "cel[1]", {**WINDOW, "maxReplicas": 2},
+         {**WINDOW, "maxReplicas": 1}, "minReplicas must not exceed maxReplicas"),
+    *_text("spec.scaling.budget.maxPerHour", 11, "12.50", "$12", "1")[:1],
+    Case("spec.scaling.budget.maxPerHour", "maxLength", "123456.1234", "123456.12345", LONG),
+    Case("spec.scaling.budget.maxPerHour", "cel[0]", "0.01", "0.00", "must be more than 0"),
     *_duration("spec.scaling.scaleToZeroAfter", ("10s", "24h"), ("9s", "24h1s"), DAY),
     *_duration("spec.scaling.scaleDownStabilization", ("0s", "1h"), ("1h1ms", "61m"), UP_TO_HOUR),
     # How it changes, and its address.
@@ -387,8 +421,11 @@ EVERYTHING: dict[str, Any] = {
             "workload": {"inputTokens": 1024, "outputTokens": 256, "concurrency": 8},
         },
         "scaling": {
-            "minReplicas": 0, "maxReplicas": 2, "target": {"queueDepth": 4},
+            "minReplicas": 0, "maxReplicas": 2,
+            "target": {"queueDepth": 4, "concurrency": 32, "kvCache": 0.8},
             "scaleToZeroAfter": "10m", "scaleDownStabilization": "5m",
+            "schedule": [{**WINDOW, "timeZone": "Asia/Shanghai", "maxReplicas": 2}],
+            "budget": {"maxPerHour": "12.50"},
         },
         "rollout": {"strategy": "rolling", "maxSurge": 1},
         "frontend": {"replicas": 1, "holdTimeout": "10m", "maxHeld": 500},
@@ -440,6 +477,7 @@ EVERYTHING: dict[str, Any] = {
             **SCALING, "limit": "Ceiling", "fewerNotBefore": TIME, "requestSeconds": 0.5,
             "terms": {
                 "places": 1, "queue": 2, "arrivals": 0.5, "backlog": 0.5, "progress": 1,
+                "concurrency": 1, "kvCache": 0.5,
                 "forecast": 2.5,
             },
         },

@@ -65,6 +65,8 @@ def test_defaults_stand_only_where_the_planner_never_chooses() -> None:
         "spec.optimization.workload.outputTokens": 256,
         "spec.rollout.strategy": "rolling",
         "spec.scaling.minReplicas": 1,
+        "spec.scaling.schedule[].timeZone": "UTC",
+        "spec.scaling.target.queueDepth": 4,
     }
 
 

@@ -53,6 +53,24 @@ from tests.unit.plan import worlds
             reasons.ENVIRONMENT_NOT_ALLOWED,
             "by Stoker itself",
         ),
+        (
+            {
+                "scaling": {
+                    "maxReplicas": 4,
+                    "schedule": [
+                        {"cron": "0 8 * * *", "duration": "1h", "minReplicas": 2},
+                        {
+                            "cron": "0 8 * * *",
+                            "duration": "1h",
+                            "minReplicas": 2,
+                            "timeZone": "Asia/Shangai",
+                        },
+                    ],
+                }
+            },
+            reasons.SCHEDULE_INVALID,
+            "scaling.schedule[1].timeZone: there is no time zone Asia/Shangai",
+        ),
         ({"template": {"labels": {"tier": "a"}}}, reasons.LABEL_NOT_ALLOWED, "team"),
         (
             {"template": {"annotations": {"example.com/a": "b"}}},

@@ -71,6 +71,12 @@ class TermsStatus(Resource):
     backlog: float | None = Field(
         default=None, description="Arrivals, and the work of the queue spread over half a minute."
     )
+    concurrency: float | None = Field(
+        default=None, description="What is in progress, over target.concurrency."
+    )
+    kv_cache: float | None = Field(
+        default=None, description="The KV cache in use, over target.kvCache."
+    )
     progress: float | None = Field(default=None, description="One, for any request at all.")
     forecast: float | None = Field(
         default=None,

@@ -35,6 +35,7 @@ from stoker.api.fields import (
     rules,
 )
 from stoker.api.optimization import QUOTED, Optimization, Switch
+from stoker.api.scaling import MinReplicas, Scaling
 from stoker.api.status import InferenceServiceStatus
 from stoker.api.template import Template
 
@@ -47,7 +48,6 @@ PLURAL = "inferenceservices"
 MAX_NAME_LENGTH = 40
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 
-MinReplicas = Annotated[int, Field(ge=0, le=1000)]
 Accelerators = Annotated[int, Field(ge=1, le=16)]
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:-]*$", max_length=128)]
 AcceleratorName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
@@ -59,7 +59,6 @@ _URI_HELP = (
     "write pvc://CLAIM or pvc://CLAIM/FOLDER: a claim of this namespace and a folder in it; no "
     "part of the folder may begin with '.'"
 )
-_BOUNDS = "minReplicas must not exceed maxReplicas: lower minReplicas or raise maxReplicas"
 _REPLICAS_OR_SCALING = (
     "replicas and scaling exclude each other: remove replicas to let Stoker scale, or remove "
     "scaling to set replicas yourself (kubectl scale, HPA, KEDA)"
@@ -281,52 +280,6 @@ class Context(Resource):
         default=None,
         description="Prompt plus answer, in tokens. Planned when absent (the model's own limit).",
     )
-
-
-class ScalingTarget(Resource):
-    """The load that one replica should carry. Default: a queue depth of 4."""
-
-    queue_depth: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        description="Waiting requests per replica: held at the frontend plus waiting in the engine."
-    )
-
-
-class Scaling(Resource):
-    """Scale by queue depth. While this is present, the number of replicas belongs to Stoker."""
-
-    model_config: ClassVar[ConfigDict] = ConfigDict(
-        json_schema_extra=rules(
-            cel("self.minReplicas <= self.maxReplicas", _BOUNDS, field_path=".minReplicas")
-        ),
-    )
-
-    min_replicas: MinReplicas = Field(
-        default=1, description="Never fewer replicas than this; 0 lets an idle service go to zero."
-    )
-    max_replicas: Annotated[int, Field(ge=1, le=1000)] = Field(
-        description="Never more replicas than this."
-    )
-    target: ScalingTarget = Field(default_factory=lambda: ScalingTarget(queue_depth=4))
-    scale_to_zero_after: Annotated[Duration, between("10s", "24h")] | None = Field(
-        default=None,
-        description=(
-            "How long a service must be idle before its last replica goes, where minReplicas is 0. "
-            "10s to 24h. Example: 10m. Learned from the service's own silences when absent."
-        ),
-    )
-    scale_down_stabilization: Annotated[Duration, between("0s", "1h")] | None = Field(
-        default=None,
-        description=(
-            "Fewer replicas only after the load asked for fewer during all this time. 0s to 1h. "
-            "Example: 5m. Learned from the service's own traffic when absent."
-        ),
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.min_replicas > self.max_replicas:
-            raise ValueError(_BOUNDS)
-        return self
 
 
 class Rollout(Resource):

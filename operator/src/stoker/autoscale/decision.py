@@ -27,16 +27,20 @@ computed at once by one replica and T waiting requests per replica that are fine
 * No data is not zero. Absent, stale, partial and not-a-number samples move nothing; a gap restarts
   the windows, because nobody knows what happened in it. One exception: at zero, a request that one
   frontend does report wakes the service although another frontend is silent; it was seen.
-* Bounds are obeyed last and always, also without data.
+* Other targets (`targets`) are more needs, the largest wins; what they ask for is learned from like
+  demand.
+* Limits (`limits`: bounds, schedule, budget) are obeyed last and always, also without data.
 """
 
 from dataclasses import replace
 
 from stoker.autoscale import demand as demands
 from stoker.autoscale import forecast as forecasts
+from stoker.autoscale import targets
 from stoker.autoscale.belief import in_progress, problem_of, seen_in_part
 from stoker.autoscale.explain import reckon
 from stoker.autoscale.judgement import Present
+from stoker.autoscale.limits import Limits, limits_of
 from stoker.autoscale.memory import moved_to, next_change, record, remember, settled, starting
 from stoker.autoscale.need import PATIENCE_S, need_of, terms_of
 from stoker.autoscale.policy import Policy
@@ -50,22 +54,30 @@ from stoker.model.scale import History, ScaleDecision, Term
 
 def decide(policy: Policy, history: History, sample: Sample, now: Moment) -> ScaleDecision:
     """How many replicas are wanted from now on."""
+    limits = limits_of(policy, sample.wanted, now)
+    policy = limits.within(policy)
     problem = problem_of(sample.load, now.monotonic)
+    if problem is None and sample.load is not None:
+        problem = targets.missing(policy, sample.load)
     if sample.load is None or problem is not None:
-        return _without_data(policy, history, sample, problem or "", now)
-    return _with_data(policy, history, sample, sample.load, now)
+        found = _without_data(policy, history, sample, problem or "", now, limits=limits)
+    else:
+        found = _with_data(policy, history, sample, sample.load, now, limits=limits)
+    return replace(found, wake_at=_earliest(found.wake_at, limits.changes_at))
 
 
 def _with_data(
-    policy: Policy, history: History, sample: Sample, load: Load, now: Moment
+    policy: Policy, history: History, sample: Sample, load: Load, now: Moment, *, limits: Limits
 ) -> ScaleDecision:
     time = now.monotonic
     history, moved = remember(history, load, time)
     history = demands.measure_lengths(history, load.engines)
     demand = demands.demand_of(policy, history, load, time)
+    asked = targets.asked(policy, load)
     outlook = history.outlook
     if outlook is None or forecasts.due(history.learned, time):
-        learned = forecasts.observe(history.learned, demand.replicas, policy.lead_s, time)
+        wanted = max([demand.replicas, *(each.replicas for each in asked)])
+        learned = forecasts.observe(history.learned, wanted, policy.lead_s, time)
         outlook = forecasts.forecast(learned, policy.quantile, policy.lead_s, time)
         history = replace(history, learned=learned, outlook=outlook)
 
@@ -80,21 +92,25 @@ def _with_data(
     terms = terms_of(policy, load, current, settled=calm, demand=demand, stuck=stuck)
     if moved:
         terms = {**terms, Term.PROGRESS: 1}
+    words = asked[0].words if asked and asked[0].replicas > max(terms.values()) else ""
+    terms = {**terms, **{each.term: each.replicas for each in asked}}
     need = need_of(terms)
     active = moved or in_progress(load) or starting(history, sample, current, time)
     history = record(history, policy, need, time, active=active)
 
     present = Present(policy, history, load, current, need, outlook, time)
     replicas, verdict = present.judge()
+    if words and verdict.reason == reasons.LOAD_GREW:
+        verdict = replace(verdict, message=f"{words}: {need} replicas")
     if first and replicas == current:
         verdict = Verdict(reasons.FIRST_REPLICAS, f"a new service starts with {current}")
-    replicas, verdict = _clamp(policy, replicas, verdict)
+    replicas, verdict = limits.clamp(replicas, verdict)
     history = moved_to(history, current, replicas, time)
     return ScaleDecision(
         replicas,
         verdict,
         active=True,
-        activity=_follows(policy),
+        activity=_follows(policy, limits),
         load=load,
         queue_target=policy.queue_target,
         reckoning=reckon(present, terms, demand.request_s, replicas, history, settled=calm),
@@ -104,7 +120,7 @@ def _with_data(
 
 
 def _without_data(
-    policy: Policy, history: History, sample: Sample, problem: str, now: Moment
+    policy: Policy, history: History, sample: Sample, problem: str, now: Moment, *, limits: Limits
 ) -> ScaleDecision:
     current = max(1, policy.min_replicas) if sample.wanted is None else sample.wanted
     replicas = current
@@ -114,7 +130,7 @@ def _without_data(
         verdict = Verdict(reasons.REQUEST_ARRIVED, f"a request came at zero replicas; {problem}")
     elif sample.wanted is None:
         verdict = Verdict(reasons.FIRST_REPLICAS, f"a new service starts with {current}; {problem}")
-    replicas, verdict = _clamp(policy, replicas, verdict)
+    replicas, verdict = limits.clamp(replicas, verdict)
     history = moved_to(history, current, replicas, now.monotonic)
     return ScaleDecision(
         replicas,
@@ -128,17 +144,23 @@ def _without_data(
     )
 
 
-def _clamp(policy: Policy, replicas: int, verdict: Verdict) -> tuple[int, Verdict]:
-    clamped = policy.clamp(replicas)
-    if clamped == replicas:
-        return replicas, verdict
-    bound = "minReplicas" if clamped > replicas else "maxReplicas"
-    return clamped, Verdict(reasons.WITHIN_BOUNDS, f"{verdict.message}; {bound} makes it {clamped}")
+def _earliest(*moments: float | None) -> float | None:
+    return min((each for each in moments if each is not None), default=None)
 
 
-def _follows(policy: Policy) -> Verdict:
+def _follows(policy: Policy, limits: Limits) -> Verdict:
     return Verdict(
         reasons.FOLLOWS_QUEUE,
         f"Scaling between {policy.min_replicas} and {policy.max_replicas} replicas, "
-        f"{policy.queue_target} waiting requests per replica.",
+        f"{policy.queue_target} waiting requests per replica{_targets(policy)}.{limits.words}",
     )
+
+
+def _targets(policy: Policy) -> str:
+    """The other targets in words."""
+    words = ""
+    if policy.concurrency_target is not None:
+        words += f", {policy.concurrency_target} requests in progress per replica"
+    if policy.kv_target is not None:
+        words += f", {policy.kv_target:.0%} of its KV cache in use"
+    return words

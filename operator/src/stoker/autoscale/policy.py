@@ -1,11 +1,14 @@
 """The rules of one service's scaling, read from its spec once."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 from stoker import quantity
 from stoker.api.v1alpha1 import InferenceServiceSpec
+from stoker.model.budget import Budget, budget_of
 from stoker.model.platform import EnginePlatform, Platform
+from stoker.model.schedule import Entry, entries_of
 from stoker.model.work import Work
 
 # Engines serve this many requests at once when neither the user nor the catalogue says so.
@@ -37,6 +40,7 @@ class Known:
     places: int | None = None  # requests that it computes at once
     work: Work | None = None
     lead_s: float | None = None  # of its starts so far, in seconds
+    price: Decimal | None = None  # US dollars per hour
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,11 @@ class Policy:
     quantile: float = DEFAULT_QUANTILE
     utilization: float = DEFAULT_UTILIZATION  # how busy a replica may be by arrivals alone
     work: Work | None = None  # None: nobody knows a replica's pace
+    # Targets beside the queue; None: not set.
+    concurrency_target: int | None = None  # requests in progress per replica
+    kv_target: float | None = None  # share of the KV cache in use
+    schedule: tuple[Entry, ...] = ()
+    budget: Budget | None = None
 
     @property
     def learns(self) -> bool:
@@ -88,6 +97,10 @@ def policy_of(
         quantile=quantile,
         utilization=utilization_of(quantile),
         work=known.work,
+        concurrency_target=scaling.target.concurrency,
+        kv_target=scaling.target.kv_cache,
+        schedule=entries_of(scaling),
+        budget=budget_of(scaling, known.price),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any, Final
 
 from stoker import naming
@@ -11,6 +12,7 @@ from stoker.autoscale.forecast import quantiles
 from stoker.autoscale.policy import Known, policy_of
 from stoker.autoscale.sample import sample_of
 from stoker.model import reasons
+from stoker.model.budget import price_in
 from stoker.model.learned import LEARNED, Learned
 from stoker.model.load import Load
 from stoker.model.moment import Moment
@@ -20,6 +22,7 @@ from stoker.model.platform import Platform
 from stoker.model.scale import History, ScaleDecision
 from stoker.model.startup import lead_in
 from stoker.model.work import Work
+from stoker.naming import Component
 
 # Factors beyond these are no measurement (`stoker.planner.feedback` cuts to the same).
 _SLOWNESS: Final = (0.1, 10.0)
@@ -36,7 +39,11 @@ def decide_service(
             reasons.INVALID_SPEC, "the spec cannot be read, so the number of replicas stays"
         )
         return ScaleDecision(sample.wanted or 0, verdict, activity=verdict)
-    policy = policy_of(spec, platform, known_of(observed))
+    known = known_of(observed)
+    if spec.scaling is not None and spec.scaling.budget is not None:
+        history = replace(history, prices=_prices(observed, history))
+        known = replace(known, price=_dearest(observed, history))
+    policy = policy_of(spec, platform, known)
     if policy is not None:
         found = decide(policy, history, sample, now)
         if not policy.learns:
@@ -47,6 +54,37 @@ def decide_service(
     source = "one replica by default" if spec.replicas is None else f"spec.replicas is {replicas}"
     verdict = Verdict(reasons.FIXED_REPLICAS, f"{source}; Stoker scales where spec.scaling is set")
     return ScaleDecision(replicas, verdict, activity=verdict)
+
+
+def _prices(observed: Observed, history: History) -> Mapping[str, Decimal]:
+    """What one replica costs, by revision: of those that run, and of the one that is wanted.
+
+    A status tells the price of one plan; those of older ones are remembered while they run.
+    """
+    status = observed.service.status
+    revision, price = status.get("revision"), price_in(status.get("plan"))
+    running = _running(observed)
+    prices = {name: each for name, each in history.prices.items() if name in running}
+    if isinstance(revision, str) and price is not None:
+        prices[revision] = price
+    return history.prices if prices == history.prices else prices
+
+
+def _dearest(observed: Observed, history: History) -> Decimal | None:
+    """What a replica costs at most; None where nobody knows it of some."""
+    price = price_in(observed.service.status.get("plan"))
+    others = _running(observed) - {str(observed.service.status.get("revision"))}
+    if price is None or not others <= set(history.prices):
+        return None
+    return max([price, *(history.prices[name] for name in others)])
+
+
+def _running(observed: Observed) -> set[str]:
+    return {
+        pod.revision
+        for pod in observed.pods
+        if pod.component is Component.ENGINE and not pod.deleting and pod.revision
+    }
 
 
 def begin(observed: Observed) -> History:

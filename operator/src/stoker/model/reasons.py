@@ -19,6 +19,8 @@ WAITING_TO_SCALE_DOWN: Final = "WaitingToScaleDown"
 REQUEST_ARRIVED: Final = "RequestArrived"
 IDLE: Final = "Idle"
 WITHIN_BOUNDS: Final = "WithinBounds"
+WITHIN_SCHEDULE: Final = "WithinSchedule"
+WITHIN_BUDGET: Final = "WithinBudget"
 
 # Ready.
 ALL_READY: Final = "AllReady"
@@ -45,6 +47,9 @@ PRIORITY_CLASS_NOT_ALLOWED: Final = "PriorityClassNotAllowed"
 RUNTIME_CLASS_NOT_ALLOWED: Final = "RuntimeClassNotAllowed"
 GROUPS_NOT_OFFERED: Final = "GroupsNotOffered"
 GROUP_UNEVEN: Final = "GroupUneven"
+SCHEDULE_INVALID: Final = "ScheduleInvalid"
+BUDGET_TOO_SMALL: Final = "BudgetTooSmall"
+BUDGET_NEEDS_PRICE: Final = "BudgetNeedsPrice"
 
 # What keeps pods from answering.
 CLAIM_NOT_FOUND: Final = "ClaimNotFound"

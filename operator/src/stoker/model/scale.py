@@ -8,6 +8,7 @@ after a restart means that no window is full, so nothing scales down for a while
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 
 from stoker.model.learned import Forecast, Kind, Learned
@@ -52,6 +53,8 @@ class History:
     lengths: Lengths = field(default_factory=Lengths)
     # Requests ended, tokens of their prompts and answers, by engine pod, at the last look.
     engines: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    # US dollars per hour for one replica of each revision that runs, where a budget is set.
+    prices: Mapping[str, Decimal] = field(default_factory=dict)
     learned: Learned = field(default_factory=Learned)
     outlook: Forecast | None = None  # what was expected when it was learned from last
     # When what was learned was written down last, or first seen; and what that said.
@@ -66,6 +69,8 @@ class Term(StrEnum):
     QUEUE = "queue"  # what waits, over what may wait at one replica
     ARRIVALS = "arrivals"  # what comes
     BACKLOG = "backlog"  # what comes and what waits, worked off soon
+    CONCURRENCY = "concurrency"  # what is in progress, over target.concurrency
+    KV_CACHE = "kvCache"  # the KV cache in use, over target.kvCache
     PROGRESS = "progress"  # one replica for any request at all
     FORECAST = "forecast"  # what such moments were followed by; no part of the need
 

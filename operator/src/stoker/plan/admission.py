@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from stoker.api.v1alpha1 import InferenceServiceSpec
-from stoker.model import reasons
+from stoker.model import reasons, schedule
 from stoker.model.observed import Key
 from stoker.model.plan import Verdict
 from stoker.model.platform import EnginePlatform, Platform
@@ -68,6 +68,7 @@ def refuse(spec: InferenceServiceSpec, platform: Platform) -> Verdict | None:
         _tolerations(spec, platform),
         _priority_class(spec, platform),
         _runtime_class(spec, platform),
+        _schedule(spec),
     )
     return next((verdict for verdict in checks if verdict is not None), None)
 
@@ -213,6 +214,15 @@ def _runtime_class(spec: InferenceServiceSpec, platform: Platform) -> Verdict | 
         f"template.runtimeClassName: {name} is not allowed here; "
         f"{_offer(platform.allowed_runtime_classes)}.",
     )
+
+
+def _schedule(spec: InferenceServiceSpec) -> Verdict | None:
+    """What no rule of the schema can tell: cron expressions, time zones, overlaps."""
+    entries = () if spec.scaling is None else schedule.entries_of(spec.scaling)
+    problem = schedule.problem_of(entries)
+    if problem is None:
+        return None
+    return Verdict(reasons.SCHEDULE_INVALID, f"scaling.schedule{problem}.")
 
 
 def _keys(field: str, given: Iterable[str], allowed: Iterable[str], reason: str) -> Verdict | None:

@@ -32,7 +32,7 @@ from stoker.model.plan import Apply, Delete, Verdict
 from stoker.model.platform import Platform
 from stoker.model.replica import Replica, Run
 from stoker.model.sizing import Configuration, Infeasible, Planned, Request
-from stoker.plan import choice, facts, groups, measured, offers, revision
+from stoker.plan import budget, choice, facts, groups, measured, offers, revision
 from stoker.plan import replica as replicas
 from stoker.plan.choice import Question
 from stoker.plan.facts import Reading
@@ -111,7 +111,7 @@ class _Consideration:
 
     def decide(self) -> Planning:
         found = self._decide()
-        refused = None if found.replica is None else groups.refuse(found.replica, self._platform)
+        refused = None if found.replica is None else self._refuse(found, found.replica)
         if refused is None:
             return found
         # As with a plan that does not fit: what runs goes on, and nothing new begins.
@@ -124,6 +124,12 @@ class _Consideration:
             plan=None,
             offer=None,
         )
+
+    def _refuse(self, found: Planning, replica: Replica) -> Verdict | None:
+        """What of the spec the plan cannot keep."""
+        plan = self._observed.service.status.get("plan") if found.plan is None else found.plan
+        on = str((plan or {}).get("accelerator") or replica.accelerators.names[0])
+        return groups.refuse(replica, self._platform) or budget.refuse(self._spec.scaling, plan, on)
 
     def _decide(self) -> Planning:
         if self._runs_unplanned():

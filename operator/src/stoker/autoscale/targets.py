@@ -1,0 +1,63 @@
+"""What the targets beside the queue ask for, in replicas: each is one more need, the largest wins.
+
+    concurrency   requests in progress (held, waiting, computed) / target
+    kvCache       sum of the shares in use / target
+
+Both count all replicas together, so a replica that is still starting is not asked for twice.
+Requests that pile up meanwhile do count: whoever sets `concurrency` wants what an HPA would do with
+it. A share of KV cache says nothing of what waits for room; the queue does.
+"""
+
+import math
+from dataclasses import dataclass
+
+from stoker.autoscale.belief import in_progress
+from stoker.autoscale.policy import Policy
+from stoker.model.load import Load
+from stoker.model.scale import Term
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What one target asks for, and its words."""
+
+    term: Term
+    replicas: float
+    words: str
+
+
+def missing(policy: Policy, load: Load) -> str | None:
+    """Which number that a target needs is not reported; None where all are."""
+    if policy.kv_target is None:
+        return None
+    for engine in load.engines:
+        if engine.kv_cache is None or not math.isfinite(engine.kv_cache) or engine.kv_cache < 0:
+            return (
+                f"pod {engine.pod} does not report its KV cache usage, which target.kvCache needs"
+            )
+    return None
+
+
+def asked(policy: Policy, load: Load) -> list[Asked]:
+    """What the targets ask for at this load, the most first."""
+    found = []
+    if policy.concurrency_target is not None:
+        count = load.queue_depth + load.running
+        found.append(
+            Asked(
+                Term.CONCURRENCY,
+                count / policy.concurrency_target,
+                f"{count} requests are in progress, at {policy.concurrency_target} per replica",
+            )
+        )
+    if policy.kv_target is not None and in_progress(load):
+        used = sum(min(1.0, engine.kv_cache or 0.0) for engine in load.engines)
+        found.append(
+            Asked(
+                Term.KV_CACHE,
+                used / policy.kv_target,
+                f"{used:.0%} of one replica's KV cache are in use, at {policy.kv_target:.0%} "
+                "per replica",
+            )
+        )
+    return sorted(found, key=lambda each: -each.replicas)

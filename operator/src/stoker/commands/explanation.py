@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from stoker.api.v1alpha1 import Scaling
+from stoker.api.scaling import Scaling
 from stoker.autoscale.policy import DEFAULT_LEAD_S
 from stoker.commands import statuses
 from stoker.commands.findings import Finding, findings_of, writer_of_replicas
@@ -190,7 +190,7 @@ def _flat(rules: Mapping[str, Any], before: str = "") -> dict[str, Any]:
             found.update(_flat(value, f"{before}{name}."))
         elif isinstance(value, (str, int, float)):
             found[f"{before}{name}"] = value
-        else:
+        elif value:
             found[f"{before}{name}"] = json.dumps(value, default=str)
     return found
 
@@ -223,6 +223,8 @@ def _terms(status: Mapping[str, Any], rules: Mapping[str, Any]) -> tuple[Asked, 
         Term.ARRIVALS.value: "what comes, by the time that a request takes of a replica, with room "
         "for chance",
         Term.BACKLOG.value: "the same, and the queue worked off within half a minute",
+        Term.CONCURRENCY.value: f"{held + waiting + running} in progress, over target.concurrency",
+        Term.KV_CACHE.value: "the KV cache in use, over target.kvCache",
         Term.PROGRESS.value: "any request needs one",
         Term.FORECAST.value: "the most that is expected while a replica starts; no part of the "
         "need",

@@ -144,7 +144,8 @@ waiting per replica
 0 running
 What may change next
 more: with any look, every 2s, that finds more needed
-fewer: 2026-01-01T00:09:20Z: not before then, in 9m20s; later where requests come
+fewer: 2026-01-01T00:09:20Z: not before then, in 9m20s; later where requests come, and earlier \
+only where the bounds change
 """
 
 
@@ -197,6 +198,7 @@ def test_where_the_bounds_decide() -> None:
     assert "raise spec.scaling.maxReplicas" in shown(ceiling, 200)
     assert "the verdict names" in next_words(scaling(limit="Ceiling"))["more"]
     floor = scaling(limit="Floor", desiredReplicas=2)
+    assert "the verdict names" in next_words(floor)["fewer"]
     floor["spec"]["scaling"]["minReplicas"] = 2
     assert next_words(floor)["fewer"] == "never: minReplicas is 2"
 
@@ -216,6 +218,12 @@ def test_what_nobody_wrote_is_told_too() -> None:
     told = scaling()
     told["spec"]["scaling"] = {"maxReplicas": 4}
     assert of(told).rules == {"minReplicas": 1, "maxReplicas": 4, "target.queueDepth": 4}
+
+
+def test_a_type_without_nodes_is_asked_for_again() -> None:
+    retry = {"accelerator": "nvidia-l4", "retryAt": "2026-01-01T00:10:00Z"}
+    words = next_words(scaling(capacity=[retry, {"accelerator": 3}]))
+    assert words["retry"].startswith("2026-01-01T00:10:00Z nvidia-l4")
 
 
 def test_at_zero() -> None:

@@ -104,7 +104,7 @@ class ScalingStatus(Resource):
     )
     fewer_not_before: str | None = Field(
         default=None,
-        description="Before this no replica goes, however little comes.",
+        description="Before this no replica goes, however little comes, unless the bounds change.",
         json_schema_extra=_TIME,
     )
 

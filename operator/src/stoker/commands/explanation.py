@@ -136,7 +136,7 @@ def explain(body: Mapping[str, Any], key: Key, now: float) -> Explanation:
         message=statuses.text(told.get("message")),
         limit=limit,
         limit_words=None if limit is None else _limit_words(limit, rules),
-        next=_next(status, rules, desired, now),
+        next=(*_next(status, rules, desired, now), *_retries(status)),
     )
 
 
@@ -298,10 +298,10 @@ def _next(
     least = statuses.whole(rules.get("minReplicas"))
     most = statuses.whole(rules.get("maxReplicas"))
     found = []
-    ceiling = statuses.mapping(status.get("scaling")).get("limit") == Limit.CEILING.value
+    limit = statuses.mapping(status.get("scaling")).get("limit")
     if most is not None and desired >= most:
         found.append(Next("more", None, f"never: maxReplicas is {most}"))
-    elif ceiling:
+    elif limit == Limit.CEILING.value:
         found.append(Next("more", None, "when what the verdict names allows more"))
     elif desired == 0:
         found.append(
@@ -310,6 +310,8 @@ def _next(
     else:
         found.append(Next("more", None, "with any look, every 2s, that finds more needed"))
     least = 1 if least is None else least
+    if desired > least and limit == Limit.FLOOR.value:
+        return (*found, Next("fewer", None, "when what the verdict names allows fewer"))
     if desired <= least:
         none = "never: there is none" if desired == 0 else f"never: minReplicas is {least}"
         return (*found, Next("fewer", None, none))
@@ -317,8 +319,19 @@ def _next(
     scaling = statuses.mapping(status.get("scaling"))
     ends = statuses.unix(scaling.get("fewerNotBefore"))
     if ends is not None and ends > now:
-        words = f"not before then, in {statuses.duration(ends - now)}; later where requests come"
+        words = f"not before then, in {statuses.duration(ends - now)}; later where requests come, "
+        words += "and earlier only where the bounds change"
         found.append(Next(fewer, str(scaling["fewerNotBefore"]), words))
     else:
         found.append(Next(fewer, None, "with any look that finds fewer needed and expected"))
     return tuple(found)
+
+
+def _retries(status: Mapping[str, Any]) -> list[Next]:
+    """When types of accelerators that brought no node are asked for again."""
+    found = []
+    for each in statuses.mappings(status.get("capacity")):
+        name, at = statuses.text(each.get("accelerator")), statuses.text(each.get("retryAt"))
+        if name is not None and at is not None:
+            found.append(Next("retry", at, f"{name}, which brought no node, is asked for again"))
+    return found

@@ -36,10 +36,16 @@ _FINE: Final = frozenset({reasons.SETTLED, reasons.FIXED_REPLICAS})
 _PENDING: Final = frozenset(
     {reasons.FRONTEND_NOT_READY, reasons.READING_MODEL, reasons.WAITING_FOR_PODS}
 )
+_SILENT_POD: Final = (
+    "Nothing goes while numbers are missing, and at zero a request still wakes the service. See "
+    "why that pod does not tell: `kubectl describe pod` and `kubectl logs`, and whether a "
+    "NetworkPolicy keeps the operator from it."
+)
 _REMEDIES: Final = {
-    reasons.METRICS_MISSING: "Nothing goes while numbers are missing, and at zero a request still "
-    "wakes the service. See why that pod does not tell: `kubectl describe pod` and `kubectl logs`, "
-    "and whether a NetworkPolicy keeps the operator from it.",
+    reasons.METRICS_MISSING: _SILENT_POD,
+    "MetricsLost": _SILENT_POD,
+    "MetricMissing": "The engine answers without a series that scaling needs: its version is too "
+    "old or too new, or its metrics are off. The number stays until it has it.",
     reasons.WAITING_FOR_PODS: "Wait, and follow it with `kubectl get pods -w`.",
 }
 

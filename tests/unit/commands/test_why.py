@@ -206,12 +206,16 @@ def test_where_the_bounds_decide() -> None:
 def test_a_schedule_and_a_budget_are_told_with_the_bounds() -> None:
     told = scaling()
     told["spec"]["scaling"] |= {
-        "schedule": [{"cron": "0 8 * * 1-5", "minReplicas": 2}],
+        "schedule": [{"cron": "0 8 * * 1-5", "duration": "10h", "minReplicas": 2}],
         "budget": {"maxPerHour": "12.50"},
     }
     rules = of(told).rules
     assert rules["budget.maxPerHour"] == "12.50"
     assert "0 8 * * 1-5" in rules["schedule"]
+    # Thursday; its replicas are asked for one start, 3m20s, before eight.
+    assert next_words(told)["bounds"].startswith("2026-01-01T07:56:39Z ")
+    told["spec"]["scaling"]["schedule"][0]["timeZone"] = "Of/The_Moon"
+    assert "bounds" not in next_words(told)
 
 
 def test_what_nobody_wrote_is_told_too() -> None:

@@ -16,8 +16,11 @@ from stoker.api.scaling import Scaling
 from stoker.autoscale.policy import DEFAULT_LEAD_S
 from stoker.commands import statuses
 from stoker.commands.findings import Finding, findings_of, writer_of_replicas
+from stoker.model import schedule
+from stoker.model.moment import Moment
 from stoker.model.observed import Key
 from stoker.model.scale import Limit, Term
+from stoker.model.startup import lead_in
 
 _PHASES: Final = (("node", "nodeSeconds"), ("image", "imageSeconds"), ("load", "loadSeconds"))
 
@@ -98,7 +101,8 @@ def explain(body: Mapping[str, Any], key: Key, now: float) -> Explanation:
     """The whole explanation. `now` in seconds since 1970, of the machine that asks."""
     spec, status = statuses.mapping(body.get("spec")), statuses.mapping(body.get("status"))
     scaling = spec.get("scaling")
-    rules = _with_defaults(scaling) if isinstance(scaling, Mapping) else None
+    known = _known(scaling) if isinstance(scaling, Mapping) else None
+    rules = _in_force(known, scaling) if isinstance(scaling, Mapping) else None
     found = findings_of(body, now)
     desired = statuses.whole(status.get("desiredReplicas"))
     ready = statuses.whole(status.get("readyReplicas"))
@@ -136,7 +140,11 @@ def explain(body: Mapping[str, Any], key: Key, now: float) -> Explanation:
         message=statuses.text(told.get("message")),
         limit=limit,
         limit_words=None if limit is None else _limit_words(limit, rules),
-        next=(*_next(status, rules, desired, now), *_retries(status)),
+        next=(
+            *_next(status, rules, desired, now),
+            *_windows(known, status, now),
+            *_retries(status),
+        ),
     )
 
 
@@ -170,16 +178,22 @@ def _owner(body: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
     return f"{said}: it belongs to whoever writes that field; {scale}"
 
 
-def _with_defaults(scaling: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What is in force, with what nobody wrote; as it is where another version wrote it."""
+def _known(scaling: Mapping[str, Any]) -> Scaling | None:
+    """What the spec says; None where another version wrote it."""
     try:
-        found = Scaling.model_validate(dict(scaling))
+        return Scaling.model_validate(dict(scaling))
     except ValidationError:
+        return None
+
+
+def _in_force(known: Scaling | None, scaling: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same with what nobody wrote; what is not known as it is."""
+    if known is None:
         return scaling
-    told: dict[str, Any] = found.model_dump(  # type: ignore[no-untyped-call]
+    told: dict[str, Any] = known.model_dump(  # type: ignore[no-untyped-call]
         mode="json", by_alias=True, exclude_none=True
     )
-    return told
+    return {name: value for name, value in told.items() if value != []}
 
 
 def _flat(rules: Mapping[str, Any], before: str = "") -> dict[str, Any]:
@@ -325,6 +339,19 @@ def _next(
     else:
         found.append(Next(fewer, None, "with any look that finds fewer needed and expected"))
     return tuple(found)
+
+
+def _windows(known: Scaling | None, status: Mapping[str, Any], now: float) -> list[Next]:
+    """When the schedule changes the bounds, or asks for replicas ahead of that."""
+    if known is None:
+        return []
+    lead_s = lead_in(statuses.mapping(status.get("startup"))) or DEFAULT_LEAD_S
+    entries = schedule.valid(schedule.entries_of(known))
+    moment = schedule.next_change(entries, now, lead_s)
+    if moment is None:
+        return []
+    words = "a window of the schedule opens or closes, or its replicas are asked for ahead"
+    return [Next("bounds", Moment(0.0, moment).rfc3339(), words)]
 
 
 def _retries(status: Mapping[str, Any]) -> list[Next]:

@@ -193,7 +193,7 @@ def _in_force(known: Scaling | None, scaling: Mapping[str, Any]) -> Mapping[str,
     told: dict[str, Any] = known.model_dump(  # type: ignore[no-untyped-call]
         mode="json", by_alias=True, exclude_none=True
     )
-    return {name: value for name, value in told.items() if value != []}
+    return told
 
 
 def _flat(rules: Mapping[str, Any], before: str = "") -> dict[str, Any]:

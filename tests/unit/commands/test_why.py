@@ -15,10 +15,12 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from stoker.api.crd import render_crd
+from stoker.autoscale.need import DRAIN_S
 from stoker.cli import app
 from stoker.commands import answers, why
 from stoker.commands.exits import Exit
 from stoker.commands.explanation import Explanation, explain
+from stoker.commands.statuses import duration
 from stoker.model.observed import Key
 from stoker.model.scale import Limit, Term
 
@@ -125,7 +127,7 @@ worth writing
 one replica: computes 16 requests at once; a request takes 2.3s of it
 places: 2: 29 in progress, over 16 computed and 4 waiting per replica
 arrivals: 2.4: what comes, by the time that a request takes of a replica, with room for chance
-backlog: 2.96: the same, and the queue worked off within half a minute
+backlog: 2.96: the same, and the queue worked off within {drain}
 progress: 1: any request needs one
 forecast: 2.5: the most that is expected while a replica starts; no part of the need
 need: 3: the most of these, rounded up
@@ -161,7 +163,8 @@ def plain(text: str) -> str:
 
 
 def test_the_whole_chain_in_words() -> None:
-    assert plain(shown(scaling(), width=200)) == GOLDEN
+    drain = duration(DRAIN_S)
+    assert plain(shown(scaling(), width=200)) == GOLDEN.replace("{drain}", drain)
 
 
 @pytest.mark.parametrize("width", [20, 60, 80, 300])

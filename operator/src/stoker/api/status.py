@@ -69,7 +69,8 @@ class TermsStatus(Resource):
         "busy a replica may be.",
     )
     backlog: float | None = Field(
-        default=None, description="Arrivals, and the work of the queue spread over half a minute."
+        default=None,
+        description="Arrivals, and the work of the queue, to be done within a short while.",
     )
     concurrency: float | None = Field(
         default=None, description="What is in progress, over target.concurrency."

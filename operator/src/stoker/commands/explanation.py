@@ -13,6 +13,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from stoker.api.scaling import Scaling
+from stoker.autoscale.need import DRAIN_S
 from stoker.autoscale.policy import DEFAULT_LEAD_S
 from stoker.commands import statuses
 from stoker.commands.findings import Finding, findings_of, writer_of_replicas
@@ -236,7 +237,8 @@ def _terms(status: Mapping[str, Any], rules: Mapping[str, Any]) -> tuple[Asked, 
         Term.QUEUE.value: f"{held + waiting} waiting, over {target} per replica",
         Term.ARRIVALS.value: "what comes, by the time that a request takes of a replica, with room "
         "for chance",
-        Term.BACKLOG.value: "the same, and the queue worked off within half a minute",
+        Term.BACKLOG.value: "the same, and the queue worked off within "
+        f"{statuses.duration(DRAIN_S)}",
         Term.CONCURRENCY.value: f"{held + waiting + running} in progress, over target.concurrency",
         Term.KV_CACHE.value: "the KV cache in use, over target.kvCache",
         Term.PROGRESS.value: "any request needs one",

@@ -1,10 +1,11 @@
 """Scaling policies on request traces: what is served in time, and what that costs.
 
-    python -m benchmarks.autoscale TRACE[=TIMES][@HOURS]… [--quick] [--plots DIR] [-o FILE]
+    python -m benchmarks.autoscale TRACE[=TIMES][@[FROM-]HOURS]… [--quick] [--plots DIR] [-o FILE]
 
 A TRACE is a file as `stoker simulate` reads it, or one of step, ramp, spike and on-off; with TIMES
-as many requests (copies within the same ten seconds), of its first HOURS alone. Each policy runs
-with several values of its main parameter; then costs are compared at equal attainment.
+as many requests (copies within the same ten seconds), of its first HOURS alone or between two
+hours (`@24-48`). Each policy runs with several values of its main parameter; then costs are
+compared at equal attainment.
 `--policy NAME:VALUE` runs this alone and may be repeated. `--read FILE` prints the tables and draws
 the plots of an earlier `-o FILE` again; runs of one trace from several files are put together.
 """
@@ -54,11 +55,12 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("traces", nargs="*", metavar="TRACE[=TIMES][@HOURS]")
+    parser.add_argument("traces", nargs="*", metavar="TRACE[=TIMES][@[FROM-]HOURS]")
     parser.add_argument("--quick", action="store_true", help="fewer policies and parameters")
     parser.add_argument("--policy", action="append", help="NAME or NAME:VALUE instead of all")
     parser.add_argument("--plots", type=Path, help="draw a plot per trace into this folder")
     parser.add_argument("--jobs", type=int, default=1, help="processes at once")
+    parser.add_argument("--seeds", type=int, default=1, help="runs with other chance; means count")
     parser.add_argument(
         "--ttft-per-token",
         type=float,
@@ -72,11 +74,12 @@ def _options() -> argparse.Namespace:
         parser.error("name a trace, or an earlier result with --read")
     if options.plots is not None and find_spec("matplotlib") is None:
         parser.error("--plots needs matplotlib; run: uv sync --all-extras --group benchmarks")
-    if options.jobs < 1:
-        parser.error("--jobs must be 1 or more")
+    if options.jobs < 1 or options.seeds < 1:
+        parser.error("--jobs and --seeds must be 1 or more")
     try:
         options.cases = [
-            replace(case_of(each), ttft_token_s=options.ttft_per_token) for each in options.traces
+            replace(case_of(each), ttft_token_s=options.ttft_per_token, seeds=options.seeds)
+            for each in options.traces
         ]
     except StokerError as error:
         parser.error(str(error))

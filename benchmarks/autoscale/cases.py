@@ -51,6 +51,9 @@ SHAPES: Final[Mapping[str, Callable[[], Shape]]] = {
     "ramp": lambda: synthetic.ramp(3, 36, 600, 3000, 3600),
     "spike": lambda: synthetic.spike(6, 40, 1200, 300, 3600),
     "on-off": lambda: synthetic.on_off(20, 600, 1200, 14_400),
+    # Of other sizes and rhythms, on which nothing of Stoker's was chosen.
+    "steps": lambda: synthetic.steps((2, 14, 6, 20, 4, 9), 1500),
+    "spikes": lambda: synthetic.spikes(4, 28, 2400, 180, 14_400),
 }
 _SHAPE_TOKENS: Final = (4000, 800)
 
@@ -61,14 +64,19 @@ class Case:
 
     source: str  # a file, or the name of a shape
     times: float = 1.0
-    hours: float = math.inf
+    hours: float = math.inf  # it ends here
     ttft_token_s: float = TTFT_TOKEN_S
+    since: float = 0.0  # it begins here, in hours
+    seeds: int = 1  # runs with other chance, of which the mean counts
 
     @property
     def name(self) -> str:
         """As tables and plots call it."""
         name = Path(self.source).name.removesuffix(".gz").removesuffix(".csv")
         times = f" x{self.times:g}" if self.times != 1 else ""
+        if self.since:
+            end = f"to {self.hours:g}" if self.hours < math.inf else "on"
+            return f"{name}{times}, from {self.since:g} h {end}"
         return f"{name}{times}" + (f", first {self.hours:g} h" if self.hours < math.inf else "")
 
 
@@ -90,10 +98,15 @@ class Character:
 
 
 def case_of(text: str) -> Case:
-    """`TRACE[=TIMES][@HOURS]`; StokerError says what is wrong with it."""
+    """`TRACE[=TIMES][@[FROM-]HOURS]`; StokerError says what is wrong with it."""
     rest, at, hours = text.rpartition("@")
     if not at:
         rest, hours = text, "inf"
+    since, dash, until = hours.partition("-")
+    if not dash:
+        since, until = "0", hours
+    elif not until:
+        until = "inf"
     source, equals, times = rest.partition("=")
     if source not in SHAPES and not Path(source).is_file():
         raise StokerError(
@@ -101,23 +114,28 @@ def case_of(text: str) -> Case:
             "write FILE=3 for three times its requests, FILE=3@24 for its first 24 hours alone"
         )
     try:
-        case = Case(source, float(times) if equals else 1.0, float(hours))
+        case = Case(
+            source, float(times) if equals else 1.0, float(until), since=float(since)
+        )
     except ValueError as error:
         raise StokerError(f"{text}: write numbers after = and @, as in FILE=3@24") from error
-    if not (0 < case.times < math.inf and case.hours > 0):
+    if not (0 < case.times < math.inf and 0 <= case.since < case.hours):
         raise StokerError(f"{text}: write numbers above 0 after = and @")
     return case
 
 
-@lru_cache(maxsize=1)
-def setting_of(case: Case) -> Setting:
-    """Everything that a run needs; the last one is kept, as policies come one after another."""
+@lru_cache(maxsize=5)
+def setting_of(case: Case, seed: int = 0) -> Setting:
+    """Everything that a run needs; the last ones are kept, as policies come one after another."""
     if case.source in SHAPES:
-        arrivals = synthetic.draw(SHAPES[case.source](), *_SHAPE_TOKENS)
+        arrivals = synthetic.draw(SHAPES[case.source](), *_SHAPE_TOKENS, seed)
     else:
         arrivals = read_trace(Path(case.source))
-    end = case.hours * 3600
-    arrivals = multiply([each for each in arrivals if each.at_s < end], case.times)
+    begin, end = case.since * 3600, case.hours * 3600
+    cut = [
+        replace(each, at_s=each.at_s - begin) for each in arrivals if begin <= each.at_s < end
+    ]
+    arrivals = multiply(cut, case.times)
     if not arrivals:
         raise StokerError(f"{case.name}: has no request")
     targets = Targets(TTFT_S, ITL_S, case.ttft_token_s)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 from benchmarks.autoscale.cases import Case, setting_of
 from stoker.simulate.registry import policy_of
-from stoker.simulate.run import simulate
+from stoker.simulate.run import Conditions, simulate
 
 Sweep = tuple[float | None, ...]
 
@@ -119,12 +119,29 @@ def runs_of(case: Case, policies: Iterable[tuple[str, float | None]], jobs: int)
 
 
 def run(task: tuple[Case, str, float | None]) -> Run:
-    """One run, reduced to its figures."""
+    """One run, reduced to its figures; of several seeds their means, and the most turns."""
     case, name, parameter = task
-    setting = setting_of(case)
+    runs = [_run(case, name, parameter, seed) for seed in range(case.seeds)]
+    worst = {"turns_in_10_min": max, "replicas_peak": max}
+    counts = {"shed", "cut", "short_spells"}
+    found: dict[str, Any] = {}
+    for field in fields(Run):
+        values = [getattr(run, field.name) for run in runs]
+        if field.name in {"policy", "parameter"}:
+            found[field.name] = values[0]
+        elif field.name in worst:
+            found[field.name] = worst[field.name](values)
+        else:
+            mean = sum(values) / len(values)
+            found[field.name] = round(mean) if field.name in counts else mean
+    return Run(**found)
+
+
+def _run(case: Case, name: str, parameter: float | None, seed: int) -> Run:
+    setting = setting_of(case, seed)
     policy = policy_of(name if parameter is None else f"{name}:{parameter:g}", setting)
     begin = time.process_time()
-    result = simulate(setting, policy)
+    result = simulate(setting, policy, Conditions(seed=seed))
     return Run(
         policy=name,
         parameter=parameter,

@@ -87,7 +87,8 @@ def _with_data(
     calm = settled(history, sample, current, time)
     queued = calm and load.queue_depth > policy.queue_target * max(1, current)
     since = (time if history.queued_since is None else history.queued_since) if queued else None
-    history = replace(history, queued_since=since)
+    if since != history.queued_since:
+        history = replace(history, queued_since=since)
     stuck = since is not None and time - since >= PATIENCE_S
     terms = terms_of(policy, load, current, settled=calm, demand=demand, stuck=stuck)
     if moved:

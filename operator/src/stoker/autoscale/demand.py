@@ -90,7 +90,10 @@ def measure_lengths(history: History, engines: Iterable[EngineSample]) -> Histor
         if before is not None and now[0] >= before[0]:  # else it began anew
             ended, prompt, output = (max(0.0, n - b) for n, b in zip(now, before, strict=True))
             lengths = _plus(lengths, ended, prompt, output)
-    return replace(history, lengths=lengths, engines=_kept(history.engines, counted))
+    engines = _kept(history.engines, counted)
+    if lengths is history.lengths and engines is history.engines:
+        return history
+    return replace(history, lengths=lengths, engines=engines)
 
 
 def _plus(lengths: Lengths, requests: float, prompt: float, output: float) -> Lengths:

@@ -21,7 +21,7 @@ follows the traffic. Nothing here knows of clocks: times come in.
 """
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -59,10 +59,11 @@ def observe(learned: Learned, demand: float, lead_s: float, time: float) -> Lear
     if not due(learned, time):
         return learned
     keep = max(RECENT_S, lead_s + STRIDE_S)
-    kept = tuple(each for each in learned.moments if each.time >= time - keep)
+    first = bisect_left(learned.moments, time - keep, key=_time)
+    kept = learned.moments[first:]
     before = learned.quiet_since
     quiet = (time if before is None else before) if demand <= 0 else None
-    recent = max((each.demand for each in kept if each.time >= time - RECENT_S), default=0.0)
+    recent = _peak(kept, time)
     kind = kind_of(demand, max(recent, demand), 0.0 if quiet is None else time - quiet)
     moments = (*kept, Moment(time, demand, kind))
     silence = kind_of(0.0, 0.0, 0.0 if before is None else time - before)
@@ -85,7 +86,7 @@ def forecast(learned: Learned, quantile: float, lead_s: float, time: float) -> F
     now = learned.moments[-1]
     enough = max(_FEWEST, _KNOWN * lead_s / STRIDE_S)
     known = _known(learned, quantile, enough)
-    recent = max(each.demand for each in learned.moments if each.time >= time - RECENT_S)
+    recent = _peak(learned.moments, time)
     demand = _answer(known, now.kind, recent)
     if now.demand > 0:
         demand = max(demand, known.get(learned.silence, 0.0))
@@ -124,11 +125,27 @@ def _answer(known: Mapping[Kind, float], kind: Kind, recent: float) -> float:
 
 def _known(learned: Learned, quantile: float, enough: float) -> dict[Kind, float]:
     """The quantile of each kind that was met often enough."""
-    return {
-        kind: _quantile(histogram, quantile)
-        for kind, histogram in learned.counts.items()
-        if sum(count for _, count in histogram) >= enough
-    }
+    found = {}
+    for kind, histogram in learned.counts.items():
+        total = _total(histogram)
+        if total >= enough:
+            found[kind] = _reached(histogram, quantile * total)
+    return found
+
+
+def _total(histogram: Histogram) -> float:
+    # Many small histograms, every five seconds: a list is faster than a generator.
+    return sum([count for _, count in histogram])
+
+
+def _peak(moments: tuple[Moment, ...], time: float) -> float:
+    """The largest demand of the last minutes."""
+    first = bisect_left(moments, time - RECENT_S, key=_time)
+    return max([each.demand for each in moments[first:]], default=0.0)
+
+
+def _time(moment: Moment) -> float:
+    return moment.time
 
 
 def _least(known: Mapping[Kind, float], kind: Kind) -> float:
@@ -158,14 +175,14 @@ def _mature(learned: Learned, lead_s: float, time: float) -> Learned:
     matured = learned.matured
     first = 0
     if matured is not None:
-        first = bisect_right(learned.moments, matured, key=lambda each: each.time)
+        first = bisect_right(learned.moments, matured, key=_time)
     for place in range(first, len(learned.moments)):
         moment = learned.moments[place]
         if moment.time > time - lead_s:
             break
         until = moment.time + lead_s + STRIDE_S / 2
-        after = learned.moments[place + 1 :]
-        followed = max((each.demand for each in after if each.time <= until), default=0.0)
+        last = bisect_right(learned.moments, until, key=_time)
+        followed = max([each.demand for each in learned.moments[place + 1 : last]], default=0.0)
         counts = dict(learned.counts) if counts is None else counts
         into = _bin(followed, _FINE)
         counts[moment.kind] = _counted(counts.get(moment.kind, ()), into)
@@ -185,11 +202,15 @@ def _counted(histogram: Histogram, into: int) -> Histogram:
 
 def _quantile(histogram: Histogram, quantile: float) -> float:
     """The upper edge of the bin that holds it."""
-    total = sum(count for _, count in histogram)
+    return _reached(histogram, quantile * _total(histogram))
+
+
+def _reached(histogram: Histogram, wanted: float) -> float:
+    """The upper edge of the bin in which the counts reach so many."""
     reached = 0.0
     for place, count in histogram:
         reached += count
-        if reached >= quantile * total - 1e-9:
+        if reached >= wanted - 1e-9:
             return _edge(place)
     return _edge(histogram[-1][0])
 

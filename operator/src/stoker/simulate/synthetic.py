@@ -7,7 +7,7 @@ same requests.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -48,6 +48,23 @@ def spike(base: float, top: float, at_s: float, width_s: float, length_s: float)
 def on_off(rate: float, on_s: float, off_s: float, length_s: float) -> Shape:
     """A rate, then nothing, over and over."""
     return Shape(lambda time: rate if time % (on_s + off_s) < on_s else 0.0, rate, length_s)
+
+
+def steps(rates: Sequence[float], each_s: float) -> Shape:
+    """One rate after another, each for as long."""
+    last = len(rates) - 1
+    return Shape(
+        lambda time: rates[min(last, int(time / each_s))], max(rates), each_s * len(rates)
+    )
+
+
+def spikes(base: float, top: float, every_s: float, width_s: float, length_s: float) -> Shape:
+    """A higher rate for a while at the end of each period."""
+    return Shape(
+        lambda time: top if time % every_s >= every_s - width_s else base,
+        max(base, top),
+        length_s,
+    )
 
 
 def draw(

@@ -114,9 +114,7 @@ def case_of(text: str) -> Case:
             "write FILE=3 for three times its requests, FILE=3@24 for its first 24 hours alone"
         )
     try:
-        case = Case(
-            source, float(times) if equals else 1.0, float(until), since=float(since)
-        )
+        case = Case(source, float(times) if equals else 1.0, float(until), since=float(since))
     except ValueError as error:
         raise StokerError(f"{text}: write numbers after = and @, as in FILE=3@24") from error
     if not (0 < case.times < math.inf and 0 <= case.since < case.hours):
@@ -132,9 +130,7 @@ def setting_of(case: Case, seed: int = 0) -> Setting:
     else:
         arrivals = read_trace(Path(case.source))
     begin, end = case.since * 3600, case.hours * 3600
-    cut = [
-        replace(each, at_s=each.at_s - begin) for each in arrivals if begin <= each.at_s < end
-    ]
+    cut = [replace(each, at_s=each.at_s - begin) for each in arrivals if begin <= each.at_s < end]
     arrivals = multiply(cut, case.times)
     if not arrivals:
         raise StokerError(f"{case.name}: has no request")

@@ -21,7 +21,7 @@ Sweep = tuple[float | None, ...]
 
 STOKER: Final = "stoker"
 STOKERS: Final[Mapping[str, Sweep]] = {
-    STOKER: (0.25, 0.5, 0.75, None, 0.97, 0.99),
+    STOKER: (0.25, 0.5, None, 0.9, 0.97, 0.99),
     "stoker-queue": (1, None, 8),
 }
 BOUNDS: Final[Mapping[str, Sweep]] = {
@@ -29,7 +29,7 @@ BOUNDS: Final[Mapping[str, Sweep]] = {
     "static-peak": (None,),
     "static-mean": (None,),
 }
-_AT_ONCE: Final[Sweep] = (4, 8, 16, 32, 64)  # requests in progress per replica
+_AT_ONCE: Final[Sweep] = (4, 8, 12, 16, 24, 32, 48, 64)  # requests in progress per replica
 BASELINES: Final[Mapping[str, Sweep]] = {
     "knative": (*_AT_ONCE, None),
     "knative-rps": (2, 5, None),
@@ -43,10 +43,10 @@ BASELINES: Final[Mapping[str, Sweep]] = {
     "aibrix-apa": (0.1, 0.2, None),
     "aibrix-kpa": (8, 24, None),
     "ray-serve": (None, *_AT_ONCE),
-    "wva-v1": (0.15, 0.2, 0.4, 0.6, None),
+    "wva-v1": (0.1, 0.15, 0.2, 0.3, 0.4, 0.6, None),
     "wva-v2": (0.3, 0.6, None),
-    "wva-queueing": (0.15, 0.2, 0.25, 0.3, 0.6, None),
-    "dynamo": (0.2, 0.3, 0.6, None),
+    "wva-queueing": (0.15, 0.2, 0.25, 0.3, 0.4, 0.6, None),
+    "dynamo": (0.15, 0.2, 0.3, 0.6, None),
     "dynamo-throughput": (0.5, None),
     "dynamo-constant": (None,),
     "dynamo-kalman": (None,),
@@ -55,7 +55,7 @@ BASELINES: Final[Mapping[str, Sweep]] = {
 }
 # With --quick: each project once or twice, with the values that lie nearest to the targets.
 QUICK: Final[Mapping[str, Sweep]] = {
-    STOKER: (0.25, 0.5, 0.75, None, 0.97),
+    STOKER: (0.25, 0.5, None, 0.9, 0.97),
     "oracle": (0.7, None),
     "static-peak": (None,),
     "static-mean": (None,),

@@ -108,6 +108,21 @@ def test_a_burst_is_seen_within_the_short_window() -> None:
     assert rate_of(arrivals, 330.0) == pytest.approx(20.0)
 
 
+def test_a_sudden_rise_is_seen_within_seconds() -> None:
+    arrivals = evenly(3.0, 300.0)
+    for second in (302, 304, 306):
+        arrivals = count_arrivals(arrivals, 48.0, float(second))
+    assert rate_of(arrivals, 306.0) == pytest.approx(24.0)
+
+
+@pytest.mark.parametrize("came", [0.0, 14.0])
+def test_a_few_more_or_fewer_in_seconds_are_chance(came: float) -> None:
+    arrivals = evenly(3.0, 300.0)
+    for second in (302, 304, 306):
+        arrivals = count_arrivals(arrivals, came if second == 306 else 6.0, float(second))
+    assert rate_of(arrivals, 306.0) == pytest.approx(3.0, rel=0.03)
+
+
 def test_silence_is_seen_within_the_short_window() -> None:
     arrivals = evenly(10.0, 300.0)
     for second in range(302, 334, 2):

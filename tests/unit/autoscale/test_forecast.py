@@ -42,10 +42,13 @@ def test_nothing_seen_is_nothing_needed() -> None:
     assert forecast(Learned(), 0.9, LEAD_S, 0.0) == Forecast(0.0, 0, "nothing was seen yet")
 
 
-def test_before_something_is_known_the_recent_peak_stays() -> None:
-    found = asked(lambda time: 3.0 if time < 30 else 1.0, 100.0, 0.5)
+def test_before_something_is_known_the_peak_of_a_starts_time_stays() -> None:
+    found = asked(lambda time: 3.0 if time < 30 else 1.0, 85.0, 0.5)
     assert (found.demand, found.seen) == (3.0, 0)
-    assert "the peak of the last 10m counts" in found.words
+    assert "the peak of the last 1m counts" in found.words
+    # Longer than a new replica takes to come, nothing is kept for what nobody knows.
+    later = asked(lambda time: 3.0 if time < 30 else 1.0, 100.0, 0.5)
+    assert (later.demand, later.seen) == (1.0, 0)
 
 
 def test_of_steady_demand_no_more_is_expected() -> None:

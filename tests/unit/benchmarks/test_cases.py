@@ -23,7 +23,7 @@ def test_a_trace_is_a_file_with_times_and_hours(tmp_path: Path) -> None:
     assert case_of("ramp=2").name == "ramp x2"
 
 
-@pytest.mark.parametrize("end", ["=0", "=x", "@0", "=2@", "=nan"])
+@pytest.mark.parametrize("end", ["=0", "=x", "@0", "@5-2", "@x-2", "=2@", "=nan"])
 def test_what_is_no_number_above_zero_is_refused(tmp_path: Path, end: str) -> None:
     path = write(tmp_path / "day.csv", 0)
     with pytest.raises(StokerError, match="write numbers"):
@@ -38,6 +38,22 @@ def test_what_is_neither_file_nor_shape_is_refused() -> None:
 def test_only_the_first_hours_count(tmp_path: Path) -> None:
     path = write(tmp_path / "day.csv", 0, 3599, 3600)
     assert len(setting_of(case_of(f"{path}@1")).arrivals) == 2
+
+
+def test_hours_between_count_from_their_begin(tmp_path: Path) -> None:
+    path = write(tmp_path / "day.csv", 0, 3599, 3600, 3700, 7200)
+    case = case_of(f"{path}@1-2")
+    assert case.name == "day, from 1 h to 2"
+    assert [each.at_s for each in setting_of(case).arrivals] == [0, 100]
+    assert case_of(f"{path}@1-").name == "day, from 1 h on"
+    assert len(setting_of(case_of(f"{path}@1-")).arrivals) == 3
+
+
+def test_a_seed_draws_a_shape_anew() -> None:
+    case = case_of("spike@0.1")
+    once, again = setting_of(case, 1).arrivals, setting_of(case, 2).arrivals
+    assert once != again
+    assert setting_of(case, 1).arrivals == once
 
 
 def test_a_run_begins_with_what_the_first_minutes_need(tmp_path: Path) -> None:

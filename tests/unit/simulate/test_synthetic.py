@@ -23,6 +23,19 @@ def test_a_ramp() -> None:
     assert rate(found, 800, 1000) == pytest.approx(20, rel=0.1)
 
 
+def test_steps_one_after_another() -> None:
+    found = synthetic.draw(synthetic.steps((2, 20, 5), 100))
+    assert [rate(found, first, first + 100) for first in (0, 100, 200)] == pytest.approx(
+        [2, 20, 5], rel=0.35
+    )
+
+
+def test_spikes_end_their_periods() -> None:
+    found = synthetic.draw(synthetic.spikes(0, 30, 300, 60, 900))
+    assert {each.at_s % 300 >= 240 for each in found} == {True}
+    assert {int(each.at_s // 300) for each in found} == {0, 1, 2}
+
+
 def test_a_spike() -> None:
     found = synthetic.draw(synthetic.spike(1, 30, 300, 60, 1000))
     assert rate(found, 300, 360) == pytest.approx(30, rel=0.15)

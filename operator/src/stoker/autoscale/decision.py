@@ -10,10 +10,10 @@ computed at once by one replica and T waiting requests per replica that are fine
     expected = max( need, ceil(forecast) )     the most within a start's time (`forecast`)
 
 * Up at once to what is expected. The forecast may ask before a queue does.
-* Backlog: where a replica's pace is known, the arrivals plus the queue's work spread over half a
-  minute; else, and where the queue stays although all replicas answer, Q / T, the target as a
-  number. A replica that is still warming up is credited: it will take from the queue what waits
-  for it, so meanwhile Q / T may keep replicas but not add any. The credit ends after a while,
+* Backlog: where a replica's pace is known, the arrivals plus the queue's work spread over a
+  minute and a half; else, and where the queue stays although all replicas answer, Q / T, the target
+  as a number. A replica that is still warming up is credited: it will take from the queue what
+  waits for it, so meanwhile Q / T may keep replicas but not add any. The credit ends after a while,
   because a replica that never comes must not hold the others back.
 * Down to what is expected, never by less than what is there: N - 1 replicas are enough only if they
   can compute and keep waiting all that is there, so removing one never asks for it back at once.

@@ -10,7 +10,8 @@ What a request takes of a replica follows from the replica's pace (`Work`) and t
 the last requests. Requests are counted at the frontends, lengths by the
 engines. Where nobody knows a replica's pace, the requests in progress over those that a replica
 computes and keeps waiting must do. Short windows see bursts soon, long ones do not mistake chance
-for a change: the longer one holds unless the shorter differs by more than chance explains.
+for a change: the longer one holds unless the shorter differs by more than chance explains. The
+shortest are for rises alone: a replica that is asked for ten seconds later comes ten seconds later.
 """
 
 import math
@@ -25,8 +26,12 @@ from stoker.model.scale import Arrivals, History, Lengths
 # Seconds over which arrivals are counted: the short window sees, the long one steadies.
 SHORT_S: Final = 30.0
 LONG_S: Final = 120.0
-# Standard deviations of chance (arrivals of a Poisson process) that are no change yet.
+# And over which a sudden rise shows.
+SUDDEN_S: Final = (10.0, 5.0)
+# Standard deviations of chance (arrivals of a Poisson process) that are no change yet. Over a few
+# seconds one sees chance more often.
 _CHANCE: Final = 2.0
+_CHANCE_SUDDEN: Final = 3.0
 # Lengths are means over about so many requests.
 _LENGTHS_MEMORY: Final = 500.0
 # What is expected of lengths before any request ended counts as so many of them.
@@ -61,7 +66,13 @@ def rate_of(arrivals: Arrivals, time: float) -> float:
     """Requests per second now."""
     short, long = (_rate(arrivals, time, window) for window in (SHORT_S, LONG_S))
     chance = math.sqrt(max(long, 1 / LONG_S) / SHORT_S)
-    return short if abs(short - long) > _CHANCE * chance else long
+    rate = short if abs(short - long) > _CHANCE * chance else long
+    for window in SUDDEN_S:
+        sudden = _rate(arrivals, time, window)
+        chance = math.sqrt(max(rate, 1 / window) / window)
+        if sudden - rate > _CHANCE_SUDDEN * chance:
+            rate = sudden
+    return rate
 
 
 def count_arrivals(arrivals: Arrivals, came: float, time: float) -> Arrivals:
@@ -90,10 +101,10 @@ def measure_lengths(history: History, engines: Iterable[EngineSample]) -> Histor
         if before is not None and now[0] >= before[0]:  # else it began anew
             ended, prompt, output = (max(0.0, n - b) for n, b in zip(now, before, strict=True))
             lengths = _plus(lengths, ended, prompt, output)
-    engines = _kept(history.engines, counted)
-    if lengths is history.lengths and engines is history.engines:
+    kept = _kept(history.engines, counted)
+    if lengths is history.lengths and kept is history.engines:
         return history
-    return replace(history, lengths=lengths, engines=engines)
+    return replace(history, lengths=lengths, engines=kept)
 
 
 def _plus(lengths: Lengths, requests: float, prompt: float, output: float) -> Lengths:

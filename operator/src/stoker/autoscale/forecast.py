@@ -14,10 +14,11 @@ next request comes soon, which is what decides whether the last replica may go (
 as in Shahrad et al., "Serverless in the Wild", ATC 2020, with load levels beside idle times; the
 quantile is the newsvendor's answer to two costs).
 
-A kind of moment that was hardly met answers with the peak of the last minutes: nothing goes before
-something is known. More load never asks for less: a kind expects at least what quieter ones do, and
-an unknown one no more than busier ones that are known. Old counts fade, so that what was learned
-follows the traffic. Nothing here knows of clocks: times come in.
+A kind of moment that was hardly met answers with the peak of the last lead time: to keep a replica
+for as long as a new one takes to come costs at most twice what knowing better does. More load never
+asks for less: a kind expects at least what quieter ones do, and an unknown one no more than busier
+ones that are known. Old counts fade, so that what was learned follows the traffic. Nothing here
+knows of clocks: times come in.
 """
 
 import math
@@ -63,7 +64,7 @@ def observe(learned: Learned, demand: float, lead_s: float, time: float) -> Lear
     kept = learned.moments[first:]
     before = learned.quiet_since
     quiet = (time if before is None else before) if demand <= 0 else None
-    recent = _peak(kept, time)
+    recent = _peak(kept, time - RECENT_S)
     kind = kind_of(demand, max(recent, demand), 0.0 if quiet is None else time - quiet)
     moments = (*kept, Moment(time, demand, kind))
     silence = kind_of(0.0, 0.0, 0.0 if before is None else time - before)
@@ -86,12 +87,12 @@ def forecast(learned: Learned, quantile: float, lead_s: float, time: float) -> F
     now = learned.moments[-1]
     enough = max(_FEWEST, _KNOWN * lead_s / STRIDE_S)
     known = _known(learned, quantile, enough)
-    recent = _peak(learned.moments, time)
+    recent = _peak(learned.moments, time - lead_s)
     demand = _answer(known, now.kind, recent)
     if now.demand > 0:
         demand = max(demand, known.get(learned.silence, 0.0))
     if now.kind not in known:
-        words = f"moments like this are new: the peak of the last {_words(RECENT_S)} counts"
+        words = f"moments like this are new: the peak of the last {_words(lead_s)} counts"
         return Forecast(demand, 0, words)
     seen = round(sum(count for _, count in learned.counts[now.kind]))
     words = (
@@ -138,9 +139,9 @@ def _total(histogram: Histogram) -> float:
     return sum([count for _, count in histogram])
 
 
-def _peak(moments: tuple[Moment, ...], time: float) -> float:
-    """The largest demand of the last minutes."""
-    first = bisect_left(moments, time - RECENT_S, key=_time)
+def _peak(moments: tuple[Moment, ...], since: float) -> float:
+    """The largest demand from then on."""
+    first = bisect_left(moments, since, key=_time)
     return max([each.demand for each in moments[first:]], default=0.0)
 
 

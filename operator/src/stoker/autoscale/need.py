@@ -15,8 +15,9 @@ ROUNDING: Final = 1e-6
 # A queue above the target for so long, while all replicas answer, says that they are slower than
 # was thought.
 PATIENCE_S: Final = 15.0
-# How fast a queue is to be worked off: whoever comes meanwhile waits behind it.
-DRAIN_S: Final = 30.0
+# How fast a queue is to be worked off: whoever comes meanwhile waits behind it. Faster is dear: the
+# replicas for it stay much longer than the queue does.
+DRAIN_S: Final = 90.0
 
 
 def terms_of(

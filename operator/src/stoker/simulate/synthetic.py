@@ -53,9 +53,7 @@ def on_off(rate: float, on_s: float, off_s: float, length_s: float) -> Shape:
 def steps(rates: Sequence[float], each_s: float) -> Shape:
     """One rate after another, each for as long."""
     last = len(rates) - 1
-    return Shape(
-        lambda time: rates[min(last, int(time / each_s))], max(rates), each_s * len(rates)
-    )
+    return Shape(lambda time: rates[min(last, int(time / each_s))], max(rates), each_s * len(rates))
 
 
 def spikes(base: float, top: float, every_s: float, width_s: float, length_s: float) -> Shape:

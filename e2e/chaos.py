@@ -136,6 +136,15 @@ class Chaos:
         self._delete(pod)
         return self._gone(event, pod)
 
+    def evict_engine(self) -> Event:
+        """Evict an engine pod, as a node autoscaler does; its budget lets no second one go yet."""
+        pod, other = self.engines()[:2]
+        self.wait_exposed(pod)
+        event = self._event("engine pod evicted", pod)
+        assert self._evict(pod), "the budget allows one"
+        assert not self._evict(other), "the budget allows one at a time"
+        return self._gone(event, pod)
+
     def evict_all(self) -> Event:
         """What `kubectl drain` does to the service's pods: evict each, as its budget allows."""
         engines = self.engines()

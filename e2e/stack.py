@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from e2e.cluster import Cluster, local_volume
-from e2e.cluster.settings import REPOSITORY
+from e2e.cluster.settings import NODE, REPOSITORY
 
 CHART = REPOSITORY / "charts" / "stoker"
 RELEASE = "stoker"
@@ -95,8 +95,11 @@ class Stack:
             )  # fmt: skip
         return time.monotonic() - start
 
-    def prepare_namespace(self, name: str) -> None:
-        """Make a namespace that enforces `restricted` and holds the claims that engines mount."""
+    def prepare_namespace(self, name: str, *, node: str | None = NODE) -> None:
+        """Make a namespace that enforces `restricted` and holds the claims that engines mount.
+
+        With `node` None their folders bind no pod to this machine's node.
+        """
         if self._offers_other_folders(name):
             self.remove_namespace(name)
         labels = {
@@ -104,8 +107,8 @@ class Stack:
         }
         objects: list[dict[str, Any]] = [
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}},
-            *local_volume(f"{name}-models", self.models, name, MODEL_CLAIM),
-            *local_volume(f"{name}-vllm", self.site_packages, name, ENGINE_CLAIM),
+            *local_volume(f"{name}-models", self.models, name, MODEL_CLAIM, node=node),
+            *local_volume(f"{name}-vllm", self.site_packages, name, ENGINE_CLAIM, node=node),
         ]
         self.apply(objects)
         if name not in self.namespaces:
@@ -116,7 +119,10 @@ class Stack:
         wanted = {f"{name}-models": self.models, f"{name}-vllm": self.site_packages}
         for volume, path in wanted.items():
             found = self.get("persistentvolume", volume, name)
-            if found is not None and found["spec"]["local"]["path"] != str(path):
+            if found is None:
+                continue
+            spec = found["spec"]
+            if (spec.get("local") or spec["hostPath"])["path"] != str(path):
                 return True
         return False
 

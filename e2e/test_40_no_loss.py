@@ -77,8 +77,9 @@ def test_one_of_two_engines_killed_under_unary_load(stack: Stack, two: str) -> N
 
 
 @pytest.mark.timeout(420)
-def test_engine_pod_deleted(stack: Stack, traffic: Traffic) -> None:
-    event = Chaos(stack, NAME, NAMESPACE, traffic).delete_engine()
+def test_engine_pod_evicted(stack: Stack, traffic: Traffic) -> None:
+    """A node that goes evicts its pods: to them a deletion, to everybody else a question first."""
+    event = Chaos(stack, NAME, NAMESPACE, traffic).evict_engine()
     records = traffic.finish()
     assert event.exposed(), event
     assert not lost(records), describe(lost(records))

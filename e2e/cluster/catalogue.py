@@ -149,6 +149,18 @@ PROGRAMS = {
             "sigs.k8s.io/lws/cmd",
             "sigs.k8s.io/lws",
         ),
+        Program(
+            "karpenter",
+            "karpenter",
+            "sigs.k8s.io/karpenter/kwok",  # Karpenter itself, with the provider that needs no cloud
+            "sigs.k8s.io/karpenter",
+        ),
+        Program(
+            "kwok",
+            "kwok",
+            "sigs.k8s.io/kwok/cmd/kwok",
+            "sigs.k8s.io/kwok",
+        ),
         _kubernetes("kube-apiserver-newest", "kubernetes-newest", "kube-apiserver"),
         _kubernetes("kube-apiserver-oldest", "kubernetes-oldest", "kube-apiserver"),
     )

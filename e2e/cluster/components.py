@@ -41,6 +41,8 @@ ORDER = (
     "kube-proxy",
     "kube-router",
 )
+# What a test starts for its own time (`autoscaler`); `down` ends these first.
+GUESTS = ("karpenter", "kwok")
 
 
 def containerd_socket() -> Path:

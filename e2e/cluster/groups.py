@@ -14,17 +14,17 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from e2e.cluster import programs
 from e2e.cluster.catalogue import PROGRAMS
-from e2e.cluster.host import run
 from e2e.cluster.images import ensure_images
 from e2e.cluster.progress import Progress
-from e2e.cluster.settings import TOOLS, ClusterError
+from e2e.cluster.settings import ClusterError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from e2e.cluster.connection import Cluster
 
 NAMESPACE = "lws-system"
@@ -51,24 +51,9 @@ class Groups:
         self.cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
 
 
-def module_folder() -> Path:
-    """Folder of the module's sources, fetched if need be and checked against go.sum."""
-    program = PROGRAMS["lws"]
-    go = programs.ensure_go()
-    folder, env = TOOLS / program.module, programs.go_environment()
-    try:
-        done = run(go, "mod", "download", "-json", program.requirement, cwd=folder, env=env)
-    except ClusterError as error:
-        raise ClusterError(
-            f"The sources of {program.requirement} {program.version} could not be fetched: check "
-            f"that GOPROXY answers (`go env GOPROXY`) ({error})"
-        ) from error
-    return Path(json.loads(done.stdout)["Dir"])
-
-
 def crd_file() -> Path:
     """The module's CustomResourceDefinition."""
-    return module_folder() / "config" / "crd" / "bases" / f"{_reversed(CRD)}.yaml"
+    return programs.module_folder("lws") / "config" / "crd" / "bases" / f"{_reversed(CRD)}.yaml"
 
 
 def _reversed(name: str) -> str:
@@ -103,7 +88,7 @@ def values(image: str) -> dict[str, Any]:
 
 
 def _install(cluster: Cluster, image: str) -> None:
-    chart = module_folder() / "charts" / "lws"
+    chart = programs.module_folder("lws") / "charts" / "lws"
     arguments = ["upgrade", "--install", RELEASE, str(chart)]
     arguments += ["--namespace", NAMESPACE, "--create-namespace", "--values", "-"]
     cluster.helm(*arguments, stdin=json.dumps(values(image)))

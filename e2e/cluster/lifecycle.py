@@ -188,7 +188,7 @@ def _undo() -> list[str]:
     made = known.made_folders if known else []
     with Progress("pods and processes"):
         # The kubelet first, or it starts again what is killed below it.
-        for name in ("kubelet", *_CONTROL):
+        for name in (*components.GUESTS, "kubelet", *_CONTROL):
             processes.stop(name)
         remains.end_containers()
         for name in reversed(components.ORDER):

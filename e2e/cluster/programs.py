@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import json
 import os
 import re
 import shutil
@@ -129,6 +130,20 @@ def build(program: Program) -> None:
                 f"(`go env GOPROXY`), or put the program into STOKER_BIN_DIR ({error})"
             ) from error
         target.rename(program.path)
+
+
+def module_folder(name: str) -> Path:
+    """Folder of the sources that a program is built from, fetched and checked against go.sum."""
+    program = PROGRAMS[name]
+    command = (ensure_go(), "mod", "download", "-json", program.requirement)
+    try:
+        done = run(*command, cwd=TOOLS / program.module, env=go_environment())
+    except ClusterError as error:
+        raise ClusterError(
+            f"The sources of {program.requirement} {program.version} could not be fetched: check "
+            f"that GOPROXY answers (`go env GOPROXY`) ({error})"
+        ) from error
+    return Path(json.loads(done.stdout)["Dir"])
 
 
 def go_environment() -> dict[str, str]:

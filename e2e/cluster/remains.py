@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from e2e.cluster import network, processes
-from e2e.cluster.components import ORDER, containerd_socket
+from e2e.cluster.components import GUESTS, ORDER, containerd_socket
 from e2e.cluster.host import run
 from e2e.cluster.settings import ClusterError, state
 
@@ -88,7 +88,8 @@ def _remove_cgroup(top: Path) -> None:
 
 def traces(made_folders: list[str]) -> list[str]:
     """Return everything of the cluster that is still on the machine."""
-    found = [f"process {name} (pid {pid})" for name in ORDER if (pid := processes.running(name))]
+    names = (*ORDER, *GUESTS)
+    found = [f"process {name} (pid {pid})" for name in names if (pid := processes.running(name))]
     found += [f"process containerd-shim ({pid})" for pid in shims()]
     found += [f"mount {point}" for point in mounts(state(), *made_folders)]
     found += [f"cgroup {group}" for group in cgroups()]

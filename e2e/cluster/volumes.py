@@ -22,7 +22,7 @@ def local_volume(
     mode: str = "ReadOnlyMany",
     *,
     size: str = "10Gi",
-    node: str = NODE,
+    node: str | None = NODE,
 ) -> list[dict[str, Any]]:
     """Return a PersistentVolume for a folder of the node and the claim that is bound to it.
 
@@ -39,9 +39,8 @@ def local_volume(
     size
         A formality: local volumes are not limited.
     node
-        Name of the node that has the folder.
+        Name of the node that has the folder; None for a folder that every node is said to have.
     """
-    here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
     shared = {"accessModes": [mode], "storageClassName": STORAGE_CLASS, "volumeMode": "Filesystem"}
     volume = {
         "apiVersion": "v1",
@@ -56,8 +55,7 @@ def local_volume(
                 "namespace": namespace,
                 "name": claim,
             },
-            "local": {"path": str(path)},
-            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
+            **_place(str(path), node),
             "persistentVolumeReclaimPolicy": "Retain",
         },
     }
@@ -68,3 +66,11 @@ def local_volume(
         "spec": {**shared, "resources": {"requests": {"storage": size}}, "volumeName": name},
     }
     return [volume, wanted]
+
+
+def _place(path: str, node: str | None) -> dict[str, Any]:
+    if node is None:
+        return {"hostPath": {"path": path}}
+    here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
+    terms = [{"matchExpressions": [here]}]
+    return {"local": {"path": path}, "nodeAffinity": {"required": {"nodeSelectorTerms": terms}}}

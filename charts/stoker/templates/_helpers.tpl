@@ -113,6 +113,32 @@ of it is granted where `watchNamespaces` confines the operator.
   verbs: [get]
 {{- end -}}
 
+{{- /* A priority cannot be changed, so another one is another class. */ -}}
+{{- define "stoker.headroomClass" -}}
+{{- .Values.headroom.priorityClassName | default (printf "%s-%s-headroom-%d" .Release.Namespace (include "stoker.fullname" .) (sub 0 (int .Values.headroom.priority))) -}}
+{{- end -}}
+
+{{- /* An entry of `accelerators` with what it takes from the type that it is like. */ -}}
+{{- define "stoker.accelerator" -}}
+{{- $entry := get .root.Values.accelerators .name -}}
+{{- if not (hasKey .root.Values.accelerators .name) -}}
+{{- fail (printf "headroom.pools: there is no accelerator %q in `accelerators`; it has %s" .name (keys .root.Values.accelerators | sortAlpha | join ", ")) -}}
+{{- end -}}
+{{- $all := dict -}}
+{{- if and $entry.like (ne $entry.like .name) -}}
+{{- if has .name .path -}}
+{{- fail (printf "accelerators.%s.like leads back to itself" .name) -}}
+{{- end -}}
+{{- $all = include "stoker.accelerator" (dict "root" .root "name" $entry.like "path" (append .path .name)) | fromYaml -}}
+{{- end -}}
+{{- range $field := list "resource" "nodeSelector" "tolerations" -}}
+{{- if hasKey ($entry | default dict) $field -}}
+{{- $_ := set $all $field (get $entry $field) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $all -}}
+{{- end -}}
+
 {{- define "stoker.config" -}}
 images:
   worker: {{ include "stoker.workerImage" . | quote }}

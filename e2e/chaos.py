@@ -131,16 +131,14 @@ class Chaos:
     def delete_engine(self) -> Event:
         """Delete an engine pod, as an eviction or a person does."""
         pod = self.engines()[0]
-        self.wait_exposed(pod)
-        event = self._event("engine pod deleted", pod)
+        event = self._exposed("engine pod deleted", pod)
         self._delete(pod)
         return self._gone(event, pod)
 
     def evict_engine(self) -> Event:
         """Evict an engine pod, as a node autoscaler does; its budget lets no second one go yet."""
         pod, other = self.engines()[:2]
-        self.wait_exposed(pod)
-        event = self._event("engine pod evicted", pod)
+        event = self._exposed("engine pod evicted", pod)
         assert self._evict(pod), "the budget allows one"
         assert not self._evict(other), "the budget allows one at a time"
         return self._gone(event, pod)
@@ -213,6 +211,15 @@ class Chaos:
         name = pod["metadata"]["name"]
         flying = len(self.traffic.in_flight())
         return Event(kind, name, time.monotonic(), load, max(0, load - unary), flying)
+
+    def _exposed(self, kind: str, pod: dict[str, Any], seconds: float = 90) -> Event:
+        """The event as soon as it is exposed: a look of its own would find other streams."""
+        deadline = time.monotonic() + seconds
+        event = self._event(kind, pod)
+        while not event.exposed() and time.monotonic() < deadline:
+            time.sleep(0.2)
+            event = self._event(kind, pod)
+        return event
 
     def _scale(self, replicas: int) -> None:
         name = f"inferenceservices.stoker.dev/{self.service}"

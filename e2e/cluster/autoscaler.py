@@ -36,7 +36,7 @@ POD_ADDRESSES = "127.64.0.1/16"
 NODE_IP = "127.65.0.1"
 GONE_SECONDS = 90
 _DEFINITIONS = ("pkg/apis/crds", "kwok/apis/crds")
-_PORTS = {"karpenter health": 20245, "karpenter metrics": 20246}
+PORTS = {"karpenter health": 20245, "karpenter metrics": 20246}
 _CLASS = {"group": "karpenter.kwok.sh", "kind": "KWOKNodeClass", "name": "played"}
 
 
@@ -134,7 +134,7 @@ def install_autoscaler(cluster: Cluster, *pools: Pool) -> Autoscaler:
     paths = programs.ensure(["karpenter", "kwok"])
     folder = programs.module_folder("karpenter")
     stop()
-    host.check_ports({name: ("0.0.0.0", port) for name, port in _PORTS.items()})
+    host.check_ports({name: ("0.0.0.0", port) for name, port in PORTS.items()})
     with Progress(f"start Karpenter {PROGRAMS['karpenter'].version} and KWOK"):
         arguments = ("apply", "--server-side", "--force-conflicts")
         for definitions in _DEFINITIONS:
@@ -158,7 +158,7 @@ def stop() -> None:
 def _start_kwok(cluster: Cluster, program: Path) -> None:
     folder = state() / "kwok"
     folder.mkdir(parents=True, exist_ok=True)
-    command = [
+    command: list[str | Path] = [
         program,
         f"--kubeconfig={cluster.kubeconfig}",
         "--manage-all-nodes=false",
@@ -178,14 +178,14 @@ def _start_karpenter(cluster: Cluster, program: Path, pools: tuple[Pool, ...]) -
     environment = {
         "KUBECONFIG": str(cluster.kubeconfig),
         "DISABLE_LEADER_ELECTION": "true",
-        "HEALTH_PROBE_PORT": str(_PORTS["karpenter health"]),
-        "METRICS_PORT": str(_PORTS["karpenter metrics"]),
+        "HEALTH_PROBE_PORT": str(PORTS["karpenter health"]),
+        "METRICS_PORT": str(PORTS["karpenter metrics"]),
         "INSTANCE_TYPES_FILE_PATH": str(types),
         "KUBERNETES_MIN_VERSION": "1.19.0-0",
         "SYSTEM_NAMESPACE": "kube-system",
         "BATCH_IDLE_DURATION": "1s",
     }
     processes.start("karpenter", [program], environment)
-    ready = f"http://127.0.0.1:{_PORTS['karpenter health']}/readyz"
+    ready = f"http://127.0.0.1:{PORTS['karpenter health']}/readyz"
     processes.wait_for("karpenter", lambda: lifecycle.answers(ready), 60)
     processes.check_alive("kwok")

@@ -36,6 +36,7 @@ VARIANTS = {
         "--set", "leaderWorkerSet.enabled=true", "--set", "models.allowPickle=true",
         "--set", "nodes.read=false",
         "--set-json", 'tolerations=[{"key": "system", "operator": "Exists"}]',
+        "--set-json", 'headroom.pools=[{"accelerator": "nvidia-l4", "replicas": 1}]',
     ),
 }  # fmt: skip
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
@@ -234,6 +235,9 @@ def test_the_schema_knows_every_value_and_nothing_else() -> None:
         ("accelerators.nvidia-l4.hardware.memoryGiB=0", "at '/accelerators/nvidia-l4/hardware/mem"),
         ("accelerators.nvidia-l4.share=2", "at '/accelerators/nvidia-l4/share': maximum: got 2"),
         ("nodes.raed=true", "at '/nodes': additional properties 'raed' not allowed"),
+        ("headroom.priority=1", "at '/headroom/priority': maximum: got 1, want -1"),
+        ("headroom.priority=-11", "at '/headroom/priority': minimum: got -11, want -10"),
+        ("headroom.pools[0].replicas=1", "at '/headroom/pools/0': missing property 'accelerator'"),
         ("drain.drainSeconds=0", "at '/drain/drainSeconds': minimum: got 0, want 1"),
         ("defaultAccelerator=none", 'defaultAccelerator: "none" is not in accelerators; write one'),
     ],

@@ -97,20 +97,22 @@ class Frontend(Page):
 
 
 class Engine(Page):
-    """The metrics of an engine; `kv_tokens` is the size of its cache, where told."""
+    """The load page of an engine's worker; `kv_tokens` is the size of its cache, where told."""
 
-    port = contract.ENGINE_PORT
-    path = contract.PATH_METRICS
+    port = contract.WORKER_PORT
+    path = contract.PATH_LOAD
 
     def __init__(self, kv_tokens: int | None = None) -> None:
         super().__init__()
         self.kv_tokens = kv_tokens
         self.running = 0
         self.times = ""  # lines of its histograms
+        self.owner = ""  # pod and uid that it says it is, as labels
 
     def answer(self) -> str:
         counts = {"running": self.running, "waiting": 0}
-        text = "".join(
+        text = f'stoker_worker_load_info{{contract="1"{self.owner},engine="vllm"}} 1\n'
+        text += "".join(
             f"# TYPE vllm:num_requests_{name} gauge\n"
             f'vllm:num_requests_{name}{{engine="0"}} {count}\n'
             for name, count in counts.items()

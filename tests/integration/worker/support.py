@@ -17,14 +17,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from e2e.engine import ENGINE_PYTHON, ensure_site_packages
-from stoker_worker.contract import ENV_CONFIG, SERVE_COMMAND, Termination, WorkerConfig
+from stoker.telemetry.parse import engine_sample
+from stoker_worker.contract import (
+    ENV_CONFIG,
+    ENV_POD_NAME,
+    ENV_POD_UID,
+    PATH_LOAD,
+    SERVE_COMMAND,
+    Termination,
+    WorkerConfig,
+)
 from stoker_worker.install import install
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stoker.model.load import EngineSample
+
 # The defaults, shrunk; that the defaults keep their promises is arithmetic, in the unit tests.
 STALL = {"stall_ready_s": 8.0, "stall_restart_s": 20.0, "heartbeat_s": 0.5}
+POD = "engine-0"
 START_S = 300  # an engine takes half a minute alone, and several when the cores are shared
 
 
@@ -101,6 +113,12 @@ class Worker:
         with urllib.request.urlopen(url, timeout=30) as response:
             lines = response.read().decode().splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith(name + "{"))
+
+    def load(self) -> EngineSample:
+        """What the operator makes of the page for it."""
+        status, text = self.get(PATH_LOAD)
+        assert status == 200, text
+        return engine_sample(POD, text, f"uid-of-{POD}")
 
     def stream(self, tokens: int, seen: Stream | None = None) -> Stream:
         """Stream one answer of exactly this many tokens; `seen` is filled while it comes."""
@@ -220,6 +238,8 @@ def start_worker(folder: Path, model: Path, **changes: Any) -> Worker:
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "HF_HUB_OFFLINE": "1",
         ENV_CONFIG: config.to_json(),
+        ENV_POD_NAME: POD,
+        ENV_POD_UID: f"uid-of-{POD}",
     }
     command = [str(ENGINE_PYTHON), *SERVE_COMMAND[1:3], str(install(folder)), SERVE_COMMAND[-1]]
     with (folder / "log").open("wb") as log:

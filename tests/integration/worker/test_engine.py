@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.models import ensure_broken_model
-from stoker_worker.contract import TerminationReason
+from stoker_worker.contract import PATH_LOAD, TerminationReason
 from tests.integration.worker.support import STALL, START_S, Worker, wait_until
 
 if TYPE_CHECKING:
@@ -46,6 +47,18 @@ def _check_start(worker: Worker) -> None:
 
 
 def _check_idleness(worker: Worker) -> None:
+    idle = worker.load()
+    assert (idle.running, idle.waiting, idle.kv_cache) == (0, 0, 0.0)
+    assert idle.kv_tokens
+    assert idle.timings is not None
+    assert idle.started
+    assert 0 < time.time() - idle.started < 2 * START_S
+    # A busy engine tells its version later than its numbers.
+    told = re.compile(r',version="[^"]')
+    wait_until(lambda: bool(told.search(worker.get(PATH_LOAD)[1])), 30, "the version is told")
+    page = worker.get(PATH_LOAD)[1]
+    for bucket in ("time_to_first_token", "inter_token_latency"):
+        assert f"vllm:{bucket}_seconds_bucket{{" in page
     steps = worker.engine_metric("vllm:iteration_tokens_total_count")
     time.sleep(1.5 * worker.config.stall_ready_s)
     assert worker.ready()
@@ -56,12 +69,15 @@ def _check_idleness(worker: Worker) -> None:
 def _check_saturation(worker: Worker) -> None:
     streams = worker.streams(60, 120)  # eight run, the rest waits
     longest = 0.0
+    most = 0
     while not all(stream.done() for stream in streams):
         asked = time.monotonic()
         assert worker.ready()
         longest = max(longest, time.monotonic() - asked)
+        most = max(most, worker.load().waiting)
         time.sleep(0.2)
     assert all(stream.result().chunks == 120 for stream in streams)
+    assert 0 < most <= 52
     assert longest < 2, "a probe is answered while the engine takes every core"
 
 

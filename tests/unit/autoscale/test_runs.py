@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from stoker.autoscale import Policy, Sample, decide
 from stoker.model import reasons
-from stoker.model.load import EngineSample, FrontendSample, Load
+from stoker.model.load import NO_FRONTEND, EngineSample, FrontendSample, Load
 from stoker.model.moment import Moment
 from stoker.model.scale import History, ScaleDecision
 
@@ -194,10 +194,56 @@ def test_lost_metrics_move_nothing_and_restart_the_windows() -> None:
     assert decision.replicas == 4
     assert not decision.active
     assert decision.activity is not None
-    assert decision.activity.reason == reasons.METRICS_MISSING
+    assert decision.activity.reason == reasons.METRICS_LOST
     # Nobody knows what happened meanwhile: both windows begin again.
     assert run.see(30, running=1).replicas == 4
     assert run.see(2, running=1).replicas == 1
+
+
+def test_silence_becomes_an_alarm_within_a_minute() -> None:
+    run = Run()
+    run.see(5, running=1)
+    first = run.silence()
+    assert first.activity is not None
+    assert first.activity.reason == reasons.METRICS_MISSING
+    assert first.wake_at is not None
+    assert first.wake_at - run.time < 30  # no sample may come to wake a pass
+    late = run.silence(40)
+    assert late.activity is not None
+    assert late.activity.reason == reasons.METRICS_LOST
+    run.see(1, running=1)
+    again = run.silence()
+    assert again.activity is not None
+    assert again.activity.reason == reasons.METRICS_MISSING
+
+
+def test_a_service_without_a_frontend_is_no_alarm() -> None:
+    run = Run(wanted=None, ready=0)
+    for _ in range(100):
+        decision = run.step(Load(run.time, (), (), (NO_FRONTEND,)))
+    assert decision.activity is not None
+    assert decision.activity.reason == reasons.METRICS_MISSING
+
+
+def test_an_engine_that_lacks_a_series_says_so_at_once_and_moves_nothing() -> None:
+    run = Run(wanted=3, ready=3)
+    frontend = FrontendSample("front-0", 50, 50, 50.0)
+    lack = "engine pod e: its engine (version 9.9) does not report vllm:num_requests_waiting"
+    decision = run.step(Load(run.time, (frontend,), (), ("engine pod e: …",), (lack,)))
+    assert decision.replicas == 3
+    assert decision.activity is not None
+    assert decision.activity.reason == reasons.METRIC_MISSING
+    assert lack in decision.activity.message
+
+
+def test_samples_of_pods_that_are_gone_are_dropped() -> None:
+    run = Run()
+    old = replace(run.load(held=9).frontends[0], uid="first-life")
+    load = replace(run.load(running=1), frontends=(old,))
+    assert load.of_pods({"front-0": "first-life", "engine-0": "any"}) is load
+    # A pod of the same name is another pod.
+    assert load.of_pods({"front-0": "second-life", "engine-0": "any"}).frontends == ()
+    assert load.of_pods({"front-0": "first-life"}).engines == ()
 
 
 def test_one_lost_sample_does_not_restart_the_windows() -> None:

@@ -44,7 +44,7 @@ def engine(world: World) -> dict[str, Any]:
 
 def args(world: World) -> dict[str, str]:
     """Flags that the engine gets."""
-    env = {each["name"]: each["value"] for each in engine(world)["env"]}
+    env = {each["name"]: each.get("value", "") for each in engine(world)["env"]}
     return WorkerConfig.from_json(env[ENV_CONFIG]).args
 
 
@@ -480,7 +480,7 @@ def test_the_administrators_defaults_are_heard() -> None:
     assert given["enforce-eager"] == "true"
     assert given["distributed-executor-backend"] == "uni"
     assert (given["max-num-seqs"], given["max-model-len"]) == ("4", "4096")
-    env = {each["name"]: each["value"] for each in engine(world)["env"]}
+    env = {each["name"]: each.get("value", "") for each in engine(world)["env"]}
     assert env["VLLM_CPU_KVCACHE_SPACE"] == "1"
     assert "resources" not in engine(world) or "limits" not in engine(world)["resources"]
 
@@ -512,7 +512,7 @@ def test_adapters_have_names_of_their_own_and_come_with_the_plan() -> None:
     world.settle()
     assert args(world)["lora-modules"] == "sql=/models/tiny/lora/sql"
     assert args(world)["max-lora-rank"] == "16"
-    env = {each["name"]: each["value"] for each in engine(world)["env"]}
+    env = {each["name"]: each.get("value", "") for each in engine(world)["env"]}
     assert WorkerConfig.from_json(env[ENV_CONFIG]).served_names == ["llama"]
     frontend = frontend_input(worlds.KEY, world.spec, PLANNING)
     assert frontend.served_names == ("llama", "sql")

@@ -108,7 +108,7 @@ def test_the_number_of_replicas_is_not_part_of_the_digest() -> None:
 
 def test_the_worker_can_read_what_it_is_told() -> None:
     (container,) = _pod("gpu")["containers"]
-    env = {variable["name"]: variable["value"] for variable in container["env"]}
+    env = {variable["name"]: variable.get("value", "") for variable in container["env"]}
     config = WorkerConfig.from_json(env[ENV_CONFIG])
     assert config.model_path == "/models"
     assert config.served_names == ["tiny", "small"]
@@ -180,7 +180,7 @@ def test_a_choice_of_accelerators_prefers_the_first() -> None:
 
 def test_a_plan_stands_between_the_defaults_and_the_users_flags() -> None:
     (container,) = _pod("planned")["containers"]
-    env = {variable["name"]: variable["value"] for variable in container["env"]}
+    env = {variable["name"]: variable.get("value", "") for variable in container["env"]}
     assert WorkerConfig.from_json(env[ENV_CONFIG]).args == {
         **dict(PLANNED.args),
         "max-num-seqs": "8",

@@ -16,7 +16,7 @@ import struct
 import time
 from contextlib import closing, suppress
 from queue import Empty, SimpleQueue
-from typing import Callable, Optional, Tuple
+from typing import Optional, Tuple, Union
 
 from stoker_worker import contract
 from stoker_worker.contract import WorkerConfig
@@ -31,7 +31,7 @@ from stoker_worker.events import (
 )
 from stoker_worker.group import Membership, Reply, Roll, read_report, report_path
 from stoker_worker.lastwords import say
-from stoker_worker.server import Response, Server
+from stoker_worker.server import Answer, Pending, Response, Server
 
 EVERY_S = 0.5
 TIMEOUT_S = 5.0  # the kernel takes three seconds to say that an address is gone
@@ -39,8 +39,6 @@ SILENT_S = 30.0
 # A node that is down, a pod that is gone: nobody will answer there.
 _NOBODY = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
 _SIOCGIFADDR = 0x8915
-
-Answer = Callable[[str], Optional[Response]]
 
 
 class Group:
@@ -105,7 +103,7 @@ class Group:
 
     # Both sides of a report
 
-    def _route(self, path: str) -> Optional[Response]:
+    def _route(self, path: str) -> Union[Response, Pending, None]:
         report = read_report(path) if self.member.leads else None
         if report is None:
             return self._answer(path)

@@ -13,6 +13,8 @@ from typing import List, Mapping, Optional
 from stoker_worker.contract import (
     ALLOW_PICKLE,
     ENV_CONFIG,
+    ENV_POD_NAME,
+    ENV_POD_UID,
     ENV_TERMINATION_LOG,
     TERMINATION_LOG,
     ContractError,
@@ -89,7 +91,8 @@ def _serve(environ: Mapping[str, str]) -> int:
     if fault is not None:
         return _fail(log, fault)
     # The engine gets the pod's environment as it is, less what is ours.
-    inherited = {name: value for name, value in environ.items() if name != ENV_CONFIG}
+    own = {ENV_CONFIG, ENV_POD_NAME, ENV_POD_UID}
+    inherited = {name: value for name, value in environ.items() if name not in own}
     env = driver.environment(inherited)
     queue: SimpleQueue[Event] = SimpleQueue()
     _catch_signals(queue)
@@ -111,7 +114,7 @@ def _serve(environ: Mapping[str, str]) -> int:
     from stoker_worker.supervisor import Supervisor  # noqa: PLC0415
 
     try:
-        return Supervisor(config, driver, env, engine, queue, group=group).run()
+        return Supervisor(config, driver, env, engine, queue, pod=environ, group=group).run()
     except BaseException:
         engine.kill()  # outside a container nothing else would end it
         raise

@@ -11,7 +11,7 @@ import threading
 from contextlib import closing
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Callable, Mapping
+from typing import Callable, Mapping, Optional
 
 from stoker_worker.contract import WorkerConfig
 from stoker_worker.engines import Driver, Request
@@ -50,10 +50,17 @@ class Answer:
 class EngineClient:
     """Speaks a driver's dialect with the engine beside us."""
 
-    def __init__(self, config: WorkerConfig, driver: Driver, env: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        config: WorkerConfig,
+        driver: Driver,
+        env: Mapping[str, str],
+        heard: Callable[[bytes], None] = lambda _: None,
+    ) -> None:
         self._config = config
         self._driver = driver
         self._env = env
+        self._heard = heard  # is told every page of metrics that the heartbeat reads
         # Any address of ours would do; loopback needs no network policy.
         self._host = "::1" if ":" in config.host else "127.0.0.1"
 
@@ -65,7 +72,14 @@ class EngineClient:
         """Read what the heartbeat needs; a slow answer is waited for."""
         answers = [self._exchange(request, timeout_s) for request in self._driver.looks]
         bodies = [answer.body if answer.ok else None for answer in answers]
+        if bodies[0] is not None:
+            self._heard(bodies[0])
         return Sampled(self._driver.read_sample(bodies))
+
+    def read(self, request: Request, timeout_s: float) -> Optional[bytes]:
+        """Return the body of what is answered in time; None where nothing is."""
+        answer = self._exchange(request, timeout_s)
+        return answer.body if answer.ok else None
 
     def probe(self, tokens: int, timeout_s: float) -> Event:
         """Have tokens made, through the first interface that the model knows."""

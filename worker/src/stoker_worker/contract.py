@@ -43,6 +43,9 @@ TERMINATION_BYTES = 4000
 PATH_READY = "/readyz"  # 200 only after one real token, and until draining or hung
 PATH_LIVE = "/livez"  # 503 only when the supervisor itself cannot go on
 PATH_METRICS = "/metrics"
+# Whose pod this is, and the lines of the engine's metrics that scaling needs, as they are. Older
+# workers do not have it and answer 404.
+PATH_LOAD = "/load"
 PATH_STATE = "/state"  # JSON: lifecycle state, start-up phases, last progress
 PATH_GROUP = "/group"  # /group/RANK/TOKEN: a follower reports to its leader
 
@@ -52,6 +55,9 @@ ENV_GROUP_LEADER = "LWS_LEADER_ADDRESS"
 ENV_GROUP_SIZE = "LWS_GROUP_SIZE"
 ENV_GROUP_RANK = "LWS_WORKER_INDEX"
 ENV_POD_IP = "STOKER_POD_IP"
+# Who this pod is, so that nobody takes its numbers for another's that had the same address.
+ENV_POD_NAME = "STOKER_POD_NAME"
+ENV_POD_UID = "STOKER_POD_UID"
 GROUP_PORT = 29500  # where the engines of a group find each other, on the leader
 # How much longer than its leader a follower may stay, so that a drain never lacks a rank.
 GROUP_MARGIN_S = 15

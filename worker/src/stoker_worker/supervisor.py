@@ -14,17 +14,18 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Mapping, Optional
+from typing import TYPE_CHECKING, Mapping, Optional, Union
 
 from stoker_worker import events, follower, lifecycle, report
 from stoker_worker.client import Asker, EngineClient
-from stoker_worker.contract import Termination, TerminationReason, WorkerConfig
+from stoker_worker.contract import PATH_LOAD, Termination, TerminationReason, WorkerConfig
 from stoker_worker.engines import Driver
 from stoker_worker.lastwords import say, write_termination
 from stoker_worker.lifecycle import Phase
+from stoker_worker.loadpage import Identity, LoadPage
 from stoker_worker.model import Prefetch, memory_limit
 from stoker_worker.process import EngineProcess, age_s, oom_kills
-from stoker_worker.server import Response, Server
+from stoker_worker.server import Pending, Response, Server
 
 if TYPE_CHECKING:
     from stoker_worker.assembly import Group
@@ -45,6 +46,7 @@ class Supervisor:
         engine: EngineProcess,
         queue: SimpleQueue[events.Event],
         *,
+        pod: Mapping[str, str],
         group: Optional[Group] = None,
     ) -> None:
         self._config = config
@@ -61,7 +63,9 @@ class Supervisor:
         self._state = (follower if follows else lifecycle).begin(now - engine.age_s())
         self._counts = report.Counts()
         self._exit: Optional[events.Exit] = None
-        self._client = EngineClient(config, driver, env)
+        identity = Identity.of(pod, config.engine, time.time() - engine.age_s())
+        self._client = EngineClient(config, driver, env, self._heard)
+        self._load = None if follows else LoadPage(self._client, driver, identity)
         self._looker = Asker("looker", queue.put)
         self._prober = Asker("prober", queue.put)
 
@@ -71,6 +75,8 @@ class Supervisor:
             Server(self._config.host, self._config.worker_port, self._answer).start()
         else:
             self._group.hand_over(self._answer)
+        if self._load is not None:
+            self._load.start()
         self._looker.start()
         self._prober.start()
         if self._config.prefetch:
@@ -156,7 +162,13 @@ class Supervisor:
             counts = replace(counts, samples_read=counts.samples_read + 1)
         self._counts = counts
 
-    def _answer(self, path: str) -> Optional[Response]:
+    def _heard(self, body: bytes) -> None:
+        if self._load is not None:
+            self._load.take(body)
+
+    def _answer(self, path: str) -> Union[Response, Pending, None]:
+        if path == PATH_LOAD and self._load is not None:
+            return self._load.ask()
         view = report.View(
             self._config.engine,
             self._state,

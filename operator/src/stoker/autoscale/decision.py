@@ -37,7 +37,7 @@ from dataclasses import replace
 from stoker.autoscale import demand as demands
 from stoker.autoscale import forecast as forecasts
 from stoker.autoscale import targets
-from stoker.autoscale.belief import in_progress, problem_of, seen_in_part
+from stoker.autoscale.belief import LOST_AFTER, in_progress, problem_of, reason_of, seen_in_part
 from stoker.autoscale.explain import reckon
 from stoker.autoscale.judgement import Present
 from stoker.autoscale.limits import Limits, limits_of
@@ -70,7 +70,7 @@ def _with_data(
     policy: Policy, history: History, sample: Sample, load: Load, now: Moment, *, limits: Limits
 ) -> ScaleDecision:
     time = now.monotonic
-    history, moved = remember(history, load, time)
+    history, moved = remember(replace(history, blind_since=None), load, time)
     history = demands.measure_lengths(history, load.engines)
     demand = demands.demand_of(policy, history, load, time)
     asked = targets.asked(policy, load)
@@ -125,7 +125,10 @@ def _without_data(
 ) -> ScaleDecision:
     current = max(1, policy.min_replicas) if sample.wanted is None else sample.wanted
     replicas = current
-    verdict = Verdict(reasons.METRICS_MISSING, f"{problem}; the number of replicas stays")
+    since = now.monotonic if history.blind_since is None else history.blind_since
+    history = replace(history, blind_since=since)
+    reason = reason_of(sample.load, now.monotonic - since)
+    verdict = Verdict(reason, f"{problem}; the number of replicas stays")
     if current == 0 and seen_in_part(sample.load, now.monotonic):
         replicas = 1
         verdict = Verdict(reasons.REQUEST_ARRIVED, f"a request came at zero replicas; {problem}")
@@ -137,11 +140,11 @@ def _without_data(
         replicas,
         verdict,
         active=False,
-        activity=Verdict(
-            reasons.METRICS_MISSING, f"Not scaling, the number of replicas stays: {problem}."
-        ),
+        activity=Verdict(reason, f"Not scaling, the number of replicas stays: {problem}."),
         queue_target=policy.queue_target,
         history=history,
+        # No sample may come to wake a pass.
+        wake_at=now.monotonic + LOST_AFTER / 2,
     )
 
 

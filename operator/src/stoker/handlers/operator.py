@@ -253,6 +253,7 @@ class Operator:
         self._metrics.leader.set(1 if self._leadership.leads else 0)
         self._metrics.queue_depth.set(len(self._queue))
         self._metrics.sample_age.set(self._samplers.oldest_age())
+        self._metrics.tell_blind(self._samplers.blind())
         bodies = ((key, self._store.service(key) or {}) for key in self._store.services())
         self._metrics.count_conditions((key, body.get("status") or {}) for key, body in bodies)
 

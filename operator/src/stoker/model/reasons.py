@@ -10,6 +10,8 @@ from typing import Final
 FIXED_REPLICAS: Final = "FixedReplicas"
 FOLLOWS_QUEUE: Final = "FollowsQueue"
 METRICS_MISSING: Final = "MetricsMissing"
+METRICS_LOST: Final = "MetricsLost"
+METRIC_MISSING: Final = "MetricMissing"
 FIRST_REPLICAS: Final = "FirstReplicas"
 LOAD_GREW: Final = "LoadGrew"
 LOAD_EXPECTED: Final = "LoadExpected"

@@ -38,6 +38,8 @@ class History:
     seen: float | None = None
     # Sliding-window maximum of the need: times rise, needs fall, the first entry is the largest.
     needs: tuple[tuple[float, int], ...] = ()
+    # Since when there is no sample that may move anything; None: there is.
+    blind_since: float | None = None
     # When a request was last seen, or the start of the observation.
     active_at: float | None = None
     # Request counter of each frontend pod at the last complete sample.

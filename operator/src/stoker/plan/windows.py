@@ -14,7 +14,7 @@ from typing import Final
 
 from stoker.model.load import EngineSample, Load
 from stoker.model.observed import ObservedPod
-from stoker.model.timing import Seen
+from stoker.model.timing import Seen, Timings
 
 FIRST_S: Final = 60.0
 SETTLED_S: Final = 3600.0
@@ -68,9 +68,9 @@ def advance(
             continue
         last[sample.pod] = (load.time, sample)
         time, before = windows.last.get(sample.pod, (0.0, None))
-        if before is None or before.timings is None or load.time - time > _GAP_S:
+        if before is None or load.time - time > _GAP_S:
             continue
-        counted = sample.timings.since(before.timings)
+        counted = _counted(before, sample)
         if counted is not None:
             seen = seen.plus(counted, before.running, load.time - time)
     windows = replace(windows, open=seen, last=last)
@@ -84,3 +84,10 @@ def advance(
         length=min(SETTLED_S, 2 * windows.length),
         closed=(*windows.closed, seen)[-2:],
     )
+
+
+def _counted(before: EngineSample, after: EngineSample) -> Timings | None:
+    """What an engine did between two looks; None where another one counts, even more."""
+    if before.timings is None or after.timings is None or before.started != after.started:
+        return None
+    return after.timings.since(before.timings)

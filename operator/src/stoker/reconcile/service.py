@@ -36,6 +36,7 @@ from stoker.model.past import Past
 from stoker.model.plan import Event, Plan
 from stoker.model.platform import Platform
 from stoker.model.scale import History
+from stoker.naming import Component
 from stoker.plan import measured, windows
 from stoker.plan.service import plan_service
 from stoker.plan.stored import lacks_report
@@ -50,6 +51,8 @@ _log = logging.getLogger(__name__)
 _TAKEN_RETRY_S: Final = 10.0
 # What the API server refused, it may accept after a change of quota or policy.
 _REFUSED_RETRY_S: Final = 30.0
+# A service that scales is looked at this often even where nobody reports its load.
+_LOOK_AGAIN_S: Final = 20.0
 # A namespace that forbids Jobs is not asked again for a while.
 _NO_JOBS_S: Final = 300.0
 
@@ -125,10 +128,10 @@ class ServiceReconciler:
         soon = scales or lacks_report(service.status)
         wanted = soon or measured.lacks_times(service.status)
         self._samplers.ensure(key, wanted=wanted, calm=not soon)
-        observed = self._with_reports(observed, self._samplers.latest(key))
+        load = self._load(observed)
+        observed = self._with_reports(observed, load)
         observed = dataclasses.replace(observed, past=self._pasts.get(key, Past()))
         history = self._histories.get(key) or autoscale.begin(observed)
-        load = self._samplers.latest(key)
         scale = autoscale.decide_service(observed, load, history, self._platform, now)
         self._histories[key] = scale.history
         plan = plan_service(observed, scale, self._platform, now)
@@ -140,7 +143,22 @@ class ServiceReconciler:
             for note in plan.notes:
                 _log.info("plan: %s", note.message, extra=_tags(key, number, note.reason))
         retry = await self._carry_out(observed, plan, now)
-        return _earliest(plan.wake_at, retry, _pending(observed, now))
+        blind = now.monotonic + _LOOK_AGAIN_S if soon else None
+        return _earliest(plan.wake_at, retry, _pending(observed, now), blind)
+
+    def _load(self, observed: Observed) -> Load | None:
+        """The newest load, joined to the pods that are there now."""
+        key = observed.service.key
+        load = self._samplers.latest(key)
+        if load is None:
+            return None
+        told = {sample.pod for sample in load.engines}
+        if any(
+            pod.component is Component.ENGINE and pod.ready and pod.name not in told
+            for pod in observed.pods
+        ):
+            self._samplers.hint(key)  # somebody new is to be asked
+        return load.of_pods({pod.name: pod.uid for pod in observed.pods})
 
     def _with_reports(self, observed: Observed, load: Load | None) -> Observed:
         """What was observed, with what the engines say of themselves."""

@@ -20,7 +20,13 @@ def host_port(ip: str, port: int) -> str:
     return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
 
 
+def engine_load_url(pod: ObservedPod) -> str | None:
+    """Where an engine pod's worker passes on what scaling needs; older ones have no such page."""
+    root = pod_url(pod, contract.WORKER_PORT)
+    return None if root is None else f"{root}{contract.PATH_LOAD}"
+
+
 def engine_metrics_url(pod: ObservedPod) -> str | None:
-    """Where an engine pod reports its load."""
+    """Where an engine reports everything."""
     root = pod_url(pod, contract.ENGINE_PORT)
     return None if root is None else f"{root}{contract.PATH_METRICS}"

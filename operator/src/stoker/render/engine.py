@@ -236,8 +236,12 @@ def _env(replica: Replica) -> list[Manifest]:
         "TRANSFORMERS_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
     }
-    env = {**dict(replica.env), **own}
-    return [{"name": name, "value": env[name]} for name in sorted(env)]
+    fields = {contract.ENV_POD_NAME: "metadata.name", contract.ENV_POD_UID: "metadata.uid"}
+    given: dict[str, Manifest] = {name: {"value": value} for name, value in replica.env} | {
+        **{name: {"value": value} for name, value in own.items()},
+        **{name: {"valueFrom": {"fieldRef": {"fieldPath": at}}} for name, at in fields.items()},
+    }
+    return [{"name": name, **given[name]} for name in sorted(given)]
 
 
 def _resources(replica: Replica) -> Manifest:

@@ -1,8 +1,8 @@
 """The operator's own metrics, in a registry of its own."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import generate_latest
@@ -10,6 +10,8 @@ from prometheus_client.exposition import generate_latest
 from stoker.model.observed import Key
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+# A cluster where nobody answers must not fill the metrics with names.
+_NAMED: Final = 50
 
 
 class Metrics:
@@ -49,6 +51,17 @@ class Metrics:
             "Age of the newest load sample of the service that waits longest for one.",
             registry=self.registry,
         )
+        self.blind_services = Gauge(
+            "stoker_scaling_blind_services",
+            "Services that scale by load and had no complete sample for 15 seconds.",
+            registry=self.registry,
+        )
+        self.blind_seconds = Gauge(
+            "stoker_scaling_blind_seconds",
+            "Seconds without a complete sample, of the services that have been blind longest.",
+            ["namespace", "service"],
+            registry=self.registry,
+        )
         self.services = Gauge(
             "stoker_services",
             "Services by condition and its status.",
@@ -77,6 +90,13 @@ class Metrics:
                 self.services.labels(
                     condition=condition.get("type"), status=condition.get("status")
                 ).inc()
+
+    def tell_blind(self, blind: Sequence[tuple[float, Key]]) -> None:
+        """Services that nobody can scale, the longest first; only so many get a name."""
+        self.blind_services.set(len(blind))
+        self.blind_seconds.clear()
+        for seconds, key in blind[:_NAMED]:
+            self.blind_seconds.labels(namespace=key.namespace, service=key.name).set(seconds)
 
     def expose(self) -> bytes:
         """The text that Prometheus reads."""

@@ -2,8 +2,12 @@
 
 A pod is not trusted: its answer may be an error page, huge, half a document, or hold NaN. Each of
 these raises `SampleError`; none becomes a zero. A metric that is absent is absent: an engine that
-does not report its queue has no known queue. Only the few lines that matter are parsed at all, as
-an engine's metrics are hundreds of kilobytes of histograms.
+does not report its queue has no known queue (`MetricAbsentError`, as waiting does not mend it).
+Only the few lines that matter are looked at, by their beginning: an engine's own page has hundreds
+of kilobytes of histograms.
+
+A worker's page says whose it is. An address is given to another pod sooner or later, so what
+answers there as another pod is refused.
 """
 
 import json
@@ -12,41 +16,73 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from stoker.model.load import EngineSample, FrontendSample
+from stoker.telemetry import dialects
+from stoker.telemetry.dialects import Series
 from stoker.telemetry.timings import timings_of
 
-_RUNNING: Final = "vllm:num_requests_running"
-_WAITING: Final = "vllm:num_requests_waiting"
-_KV_CACHE: Final = "vllm:kv_cache_usage_perc"
-_CACHE: Final = "vllm:cache_config_info"
-_ENGINE_METRICS: Final = (_RUNNING, _WAITING, _KV_CACHE)
+_NUMBERS: Final = frozenset(
+    {name for series in dialects.SERIES for name in series.metrics}
+    | {dialects.PAGE_AGE, dialects.ENGINE_START}
+)
+_LABELLED: Final = frozenset({dialects.CACHE_CONFIG, dialects.PAGE_INFO})
+_WANTED: Final = tuple(sorted(_NUMBERS | _LABELLED))
 _LABEL: Final = re.compile(r'([a-z_]+)="([^"]*)"')
 # One line per data-parallel rank; more than this is no engine.
 _LINES_LIMIT: Final = 512
 # No service has a billion requests in flight; such a number is a broken counter.
 _COUNT_LIMIT: Final = 1e9
+# Lines that a busy engine's worker has kept longer than this say nothing about now.
+_AGE_LIMIT_S: Final = 10.0
 
 
 class SampleError(ValueError):
     """What was answered says nothing about the load."""
 
 
-def engine_sample(pod: str, text: str) -> EngineSample:
-    """Read an engine's Prometheus metrics. Ranks of one replica are added up."""
-    values = _values(text)
+class MetricAbsentError(SampleError):
+    """A page of metrics lacks a series without which nothing can be decided."""
+
+    def __init__(self, series: Series, version: str) -> None:
+        engine = f"its engine (version {version})" if version else "its engine"
+        super().__init__(f"{engine} does not report {series.absent()}")
+        self.version = version
+
+
+def engine_sample(pod: str, text: str, uid: str = "") -> EngineSample:
+    """Read an engine's Prometheus metrics, whole or as its worker passes them on.
+
+    Ranks of one replica are added up.
+
+    Raises
+    ------
+    MetricAbsentError
+        A needed series is not there.
+    SampleError
+        Anything else is wrong, or the page is another pod's.
+    """
+    values, labels = _read(text)
+    about = dict(_LABEL.findall(next(iter(labels.get(dialects.PAGE_INFO, ())), "")))
+    _check_owner(about, pod, uid)
+    age = max(values.get(dialects.PAGE_AGE, (0.0,)))
+    if age > _AGE_LIMIT_S:
+        raise SampleError(f"its engine has not answered its worker for {age:.0f} s")
+    running = _count(values, dialects.RUNNING, about, text)
+    waiting = _count(values, dialects.WAITING, about, text)
+    cache = _first(values, dialects.KV_CACHE)
     return EngineSample(
         pod=pod,
-        running=_count(values, _RUNNING),
-        waiting=_count(values, _WAITING),
-        kv_cache=max(values[_KV_CACHE]) if _KV_CACHE in values else None,
-        kv_tokens=_kv_tokens(text),
+        running=running,
+        waiting=waiting,
+        kv_cache=None if cache is None else max(cache),
+        kv_tokens=_kv_tokens(labels.get(dialects.CACHE_CONFIG, ())),
         timings=timings_of(text),
+        uid=uid,
+        started=max(values.get(dialects.ENGINE_START, (0.0,))) or None,
     )
 
 
-def frontend_sample(pod: str, text: str) -> FrontendSample:
+def frontend_sample(pod: str, text: str, uid: str = "") -> FrontendSample:
     """Read a frontend's few statistics.
 
     Envoy counts requests twice, on their way in (`track_…`) and on their way to an engine
@@ -65,32 +101,77 @@ def frontend_sample(pod: str, text: str) -> FrontendSample:
         held=max(0, round(active - computing)),
         active=round(active),
         requests_total=max(0.0, total - retries),
+        uid=uid,
     )
 
 
-def _values(text: str) -> dict[str, list[float]]:
-    lines = [line for line in text.splitlines() if line.startswith(_ENGINE_METRICS)]
+def _read(text: str) -> tuple[dict[str, list[float]], dict[str, list[str]]]:
+    """Values, and the labels of lines that say what they say in labels, by metric."""
+    lines = [line for line in text.splitlines() if line.startswith(_WANTED)]
     if len(lines) > _LINES_LIMIT:
         raise SampleError(f"{len(lines)} lines of metrics where a few are expected")
     values: dict[str, list[float]] = {}
+    labels: dict[str, list[str]] = {}
+    for line in lines:
+        # `name{labels} value`; labels may hold blanks and braces, a value holds neither.
+        start, brace, rest = line.partition("{")
+        name = start.split(" ", 1)[0]
+        told, closing, value = rest.rpartition("}") if brace else ("", "}", start[len(name) :])
+        if name in _LABELLED:
+            labels.setdefault(name, []).append(told)
+        elif name in _NUMBERS:
+            if not closing:
+                raise SampleError(f"a line of {name} that cannot be parsed")
+            values.setdefault(name, []).append(_number(name, value))
+    return values, labels
+
+
+def _number(name: str, text: str) -> float:
+    """The value of a line, which a time stamp may follow."""
+    parts = text.split()
     try:
-        for family in text_string_to_metric_families("\n".join(lines) + "\n"):
-            for sample in family.samples:
-                if sample.name in _ENGINE_METRICS:
-                    values.setdefault(sample.name, []).append(_sane(sample.name, sample.value))
-    except SampleError:
-        raise
-    except Exception as error:
-        # The parser raises whatever its input made of it, from ValueError to IndexError.
-        raise SampleError(f"metrics that cannot be parsed: {error}") from error
-    return values
+        value = float(parts[0])
+    except (IndexError, ValueError):
+        raise SampleError(f"{name} is not a number") from None
+    if name == dialects.ENGINE_START:
+        return value if math.isfinite(value) else 0.0
+    return _sane(name, value)
 
 
-def _kv_tokens(text: str) -> int | None:
+def _check_owner(about: Mapping[str, str], pod: str, uid: str) -> None:
+    told = about.get("pod", ""), about.get("uid", "")
+    if (told[0] and told[0] != pod) or (told[1] and uid and told[1] != uid):
+        raise SampleError(
+            f"pod {told[0] or 'without a name'} ({told[1] or 'no uid'}) answers at its address, so "
+            "what it says is not used"
+        )
+
+
+def _first(values: Mapping[str, list[float]], series: Series) -> list[float] | None:
+    """The values under the newest name that is there."""
+    return next((values[name] for name in series.metrics if name in values), None)
+
+
+def _count(
+    values: Mapping[str, list[float]], series: Series, about: Mapping[str, str], text: str
+) -> int:
+    found = _first(values, series)
+    if found is not None:
+        return round(sum(found))
+    if not about and not _is_metrics(text):
+        raise SampleError("the answer is no page of metrics")
+    raise MetricAbsentError(series, about.get("version", ""))
+
+
+def _is_metrics(text: str) -> bool:
+    """Whether this is Prometheus' text format, as far as its first comment tells."""
+    return text.startswith(("# HELP ", "# TYPE ", "vllm:")) or "\n# TYPE " in text
+
+
+def _kv_tokens(lines: list[str] | tuple[()]) -> int | None:
     """Tokens that the KV caches of all ranks hold; None where that is not told (yet)."""
-    lines = [line for line in text.splitlines() if line.startswith(f"{_CACHE}{{")]
     total = 0
-    for line in lines[:_LINES_LIMIT]:
+    for line in lines:
         told = dict(_LABEL.findall(line))
         blocks = told.get("num_gpu_blocks", "")
         tokens = told.get("kv_cache_size_tokens", "")
@@ -99,12 +180,6 @@ def _kv_tokens(text: str) -> int | None:
         elif blocks.isdecimal() and told.get("block_size", "").isdecimal():
             total += int(blocks) * int(told["block_size"])
     return total if 0 < total <= _COUNT_LIMIT else None
-
-
-def _count(values: Mapping[str, list[float]], name: str) -> int:
-    if name not in values:
-        raise SampleError(f"{name} is not reported")
-    return round(sum(values[name]))
 
 
 def _statistics(text: str) -> dict[str, float]:

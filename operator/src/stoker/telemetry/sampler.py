@@ -1,12 +1,13 @@
 """One small task per service that scales: scrape its pods, keep the newest `Load`, wake the pass.
 
 Which pods are asked is read from the watches at every sweep, so a pod that is gone never lingers in
-a sample, and a sample is joined to live pods by construction. Two cadences: with replicas, every
-two seconds; at zero, where nothing but the frontend can have news, its one small statistics page
-five times a second, so that the first request that is held wakes the service at once. A frontend
-that pushes a hint is looked at immediately, at zero only; a lost hint costs one interval. A service
-whose number of replicas is fixed has nothing to decide by its load; it is looked at calmly, twice a
-minute, until its engines' times are known.
+a sample, and a sample is joined to live pods by construction. How often, `pace` says: busy services
+every two seconds, idle ones rarely, and at zero, where nothing but the frontend can have news, its
+one small statistics page many times a second, so that the first request that is held wakes the
+service at once. A frontend that pushes a hint is looked at immediately at zero, and soon where
+replicas are idle; a lost hint costs one pause. A service whose number of replicas is fixed has
+nothing to decide by its load; it is looked at calmly, twice a minute, until its engines' times are
+known.
 
 Who has to answer: every frontend that is ready, and every engine that is ready and stays. Draining
 frontends are asked too, as they may hold requests, but may be silent. Whoever must answer and does
@@ -21,23 +22,25 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from stoker.clock import Clock
-from stoker.model.load import EngineSample, FrontendSample, Load
+from stoker.model.load import NO_FRONTEND, EngineSample, FrontendSample, Load
 from stoker.model.observed import Key, ObservedPod
 from stoker.naming import Component
-from stoker.render.addresses import engine_metrics_url, pod_url
-from stoker.render.frontend_input import PATH_LOAD, FrontendPorts
-from stoker.telemetry.parse import SampleError, engine_sample, frontend_sample
+from stoker.telemetry import pace
+from stoker.telemetry.pages import Lack, Pages
 from stoker.telemetry.scrape import Scraper
 
 _log = logging.getLogger(__name__)
 
-INTERVAL_S: Final = 2.0
-INTERVAL_AT_ZERO_S: Final = 0.2
 # Steady numbers wake a pass this often, so that windows fill; changed ones at once.
 _HEARTBEAT_S: Final = 5.0
 _CALM_S: Final = 30.0
 # Hints come from pods; between two sweeps they cannot ask for more than this.
 _HINT_PAUSE_S: Final = 0.05
+# Requests that have just come are with the picker, which looks like a queue. Only at zero is it
+# one; elsewhere a hint is followed after a moment.
+_PICKED_S: Final = 0.3
+# So long after the last complete look nobody knows what goes on.
+_BLIND_S: Final = 15.0
 
 Pods = Callable[[Key], Sequence[ObservedPod]]
 
@@ -48,6 +51,9 @@ class _Watch:
     hint: asyncio.Event = field(default_factory=asyncio.Event)
     load: Load | None = None
     calm: bool = False
+    seen: float = 0.0  # when the last complete look began, or the first one was due
+    busy: float = 0.0  # when something went on last
+    pages: int = 0  # frontends that are asked at zero
     hurry: asyncio.Event = field(default_factory=asyncio.Event)  # it is calm no more
 
 
@@ -57,24 +63,28 @@ class Samplers:
     def __init__(
         self, scraper: Scraper, clock: Clock, pods: Pods, wake: Callable[[Key], None]
     ) -> None:
-        self._scraper = scraper
+        self._ask = Pages(scraper)
         self._clock = clock
         self._pods = pods
         self._wake = wake
         self._watches: dict[Key, _Watch] = {}
+        self._at_zero = 0  # frontends of all services without a replica
 
     def ensure(self, key: Key, *, wanted: bool, calm: bool = False) -> None:
         """Start or stop sampling a service; `calm` where nothing has to be decided soon."""
         if wanted and key not in self._watches:
             task = asyncio.create_task(self._run(key), name=f"sampler {key}")
-            self._watches[key] = _Watch(task, calm=calm)
+            now = self._clock.monotonic()
+            self._watches[key] = _Watch(task, calm=calm, seen=now, busy=now)
         elif wanted:
             watch = self._watches[key]
             if watch.calm and not calm:
                 watch.hurry.set()
             watch.calm = calm
         elif not wanted and key in self._watches:
-            self._watches.pop(key).task.cancel()
+            watch = self._watches.pop(key)
+            self._at_zero -= watch.pages
+            watch.task.cancel()
 
     def latest(self, key: Key) -> Load | None:
         """The newest sample."""
@@ -88,6 +98,12 @@ class Samplers:
             return False
         watch.hint.set()
         return True
+
+    def blind(self) -> list[tuple[float, Key]]:
+        """Services that nobody can scale: seconds without a complete look, the longest first."""
+        now = self._clock.monotonic()
+        found = [(now - watch.seen, key) for key, watch in self._watches.items() if not watch.calm]
+        return sorted(((age, key) for age, key in found if age > _BLIND_S), reverse=True)
 
     def oldest_age(self) -> float:
         """Seconds since the newest sample of the service that waits longest for one.
@@ -108,18 +124,18 @@ class Samplers:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self, key: Key) -> None:
+        watch = self._watches[key]
         woken: Load | None = None
         while True:
-            watch = self._watches[key]
             try:
                 pods = self._pods(key)
                 load = await self._sweep(pods)
             except Exception:  # noqa: BLE001 (any bug)
                 # A sampler that died would leave its service without numbers until a restart.
                 _log.exception("a bug", extra={"key": str(key), "reason": "Bug"})
-                await asyncio.sleep(INTERVAL_S)
+                await asyncio.sleep(pace.BUSY_S)
                 continue
-            watch.load = load
+            self._note(watch, load, pods)
             if woken is None or _differs(woken, load) or load.time - woken.time >= _HEARTBEAT_S:
                 woken = load
                 self._wake(key)
@@ -128,57 +144,64 @@ class Samplers:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(watch.hurry.wait(), _CALM_S)
                 continue
-            await asyncio.sleep(_HINT_PAUSE_S)
-            at_zero = not any(_is_engine(pod) for pod in pods)
-            pause = INTERVAL_AT_ZERO_S if at_zero else INTERVAL_S
-            pause = max(0.01, pause - _HINT_PAUSE_S)
-            if at_zero:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(watch.hint.wait(), pause)
-            else:
-                # Requests that have just come are with the picker, which looks like a queue. Only
-                # at zero is it one, so only there is a hint worth more than the next sweep.
-                await asyncio.sleep(pause)
-            watch.hint.clear()
+            await self._wait(watch, at_zero=not any(_is_engine(pod) for pod in pods))
+
+    def _note(self, watch: _Watch, load: Load, pods: Sequence[ObservedPod]) -> None:
+        """Keep a load, and what it says of how often to look."""
+        if load.complete:
+            watch.seen = load.time
+        if watch.load is None or not load.complete or _goes_on(watch.load, load):
+            watch.busy = load.time
+        at_zero = not any(_is_engine(pod) for pod in pods)
+        pages = len(load.frontends) if at_zero else 0
+        self._at_zero += pages - watch.pages
+        watch.load, watch.pages = load, pages
+
+    async def _wait(self, watch: _Watch, *, at_zero: bool) -> None:
+        await asyncio.sleep(_HINT_PAUSE_S)
+        now = self._clock.monotonic()
+        pause = pace.pause_at_zero(self._at_zero) if at_zero else pace.pause_of(now - watch.busy)
+        if not at_zero and pause <= pace.BUSY_S:
+            await asyncio.sleep(pause - _HINT_PAUSE_S)
+        else:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(watch.hint.wait(), max(0.01, pause - _HINT_PAUSE_S))
+                if not at_zero:
+                    watch.busy = now
+                    await asyncio.sleep(_PICKED_S)
+        watch.hint.clear()
 
     async def _sweep(self, pods: Sequence[ObservedPod]) -> Load:
         time = self._clock.monotonic()
         frontends = [pod for pod in pods if pod.component is Component.FRONTEND and pod.ip]
         engines = [pod for pod in pods if _is_engine(pod) and pod.ready and not pod.deleting]
-        work: list[Coroutine[Any, Any, FrontendSample | EngineSample | str | None]] = []
-        work += [self._ask_frontend(pod) for pod in frontends]
-        work += [self._ask_engine(pod) for pod in engines]
+        work: list[Coroutine[Any, Any, FrontendSample | EngineSample | Lack | str | None]] = []
+        work += [self._ask.frontend(pod) for pod in frontends]
+        work += [self._ask.engine(pod) for pod in engines]
         answers = await asyncio.gather(*work)
-        problems = [answer for answer in answers if isinstance(answer, str)]
+        problems = [str(answer) for answer in answers if isinstance(answer, str | Lack)]
         if not any(pod.ready and not pod.deleting for pod in frontends):
-            problems.append("no frontend pod is ready")
+            problems.append(NO_FRONTEND)
         return Load(
             time=time,
             frontends=tuple(a for a in answers if isinstance(a, FrontendSample)),
             engines=tuple(a for a in answers if isinstance(a, EngineSample)),
             problems=tuple(problems),
+            lacks=Lack.told(answer for answer in answers if isinstance(answer, Lack)),
         )
-
-    async def _ask_frontend(self, pod: ObservedPod) -> FrontendSample | str | None:
-        root = pod_url(pod, FrontendPorts().ops)
-        try:
-            return frontend_sample(pod.name, await self._scraper.get(f"{root}{PATH_LOAD}"))
-        except SampleError as error:
-            must_answer = pod.ready and not pod.deleting
-            return f"frontend pod {pod.name}: {error}" if must_answer else None
-
-    async def _ask_engine(self, pod: ObservedPod) -> EngineSample | str:
-        url = engine_metrics_url(pod)
-        if url is None:
-            return f"engine pod {pod.name}: has no address yet"
-        try:
-            return engine_sample(pod.name, await self._scraper.get(url))
-        except SampleError as error:
-            return f"engine pod {pod.name}: {error}"
 
 
 def _is_engine(pod: ObservedPod) -> bool:
     return pod.component is Component.ENGINE
+
+
+def _goes_on(before: Load, after: Load) -> bool:
+    """Whether a request is in progress, or came and went since."""
+    active = sum(sample.active for sample in after.frontends)
+    return (
+        active + after.queue_depth + after.running > 0
+        or before.requests_total != after.requests_total
+    )
 
 
 def _differs(before: Load, after: Load) -> bool:

@@ -47,6 +47,20 @@ class Driver(Protocol):
     def looks(self) -> Tuple[Request, ...]:
         """What a heartbeat reads, in the order that `read_sample` takes the bodies."""
 
+    @property
+    def version(self) -> Request:
+        """What the engine says of its version."""
+
+    def read_version(self, body: bytes) -> str:
+        """Return the version in that body; empty where there is none."""
+
+    @property
+    def metrics(self) -> Request:
+        """The page of metrics that `load_lines` takes."""
+
+    def load_lines(self, body: bytes) -> bytes:
+        """Return the lines of the engine's metrics that scaling needs, as they are."""
+
     def arguments(self, config: WorkerConfig, place: Optional[Place] = None) -> List[str]:
         """Return what follows the engine's command; ContractError refuses what we own."""
 

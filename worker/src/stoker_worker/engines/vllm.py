@@ -61,6 +61,17 @@ _METRIC = re.compile(
     rb"(?:\{(.*)\})? (\S+)",
     re.MULTILINE,
 )
+# What scaling reads, under the names of all versions: see the operator's telemetry.dialects and
+# telemetry.timings. Buckets only of the two times that targets are set for.
+_LOAD = re.compile(
+    rb"^vllm:(?:num_requests_(?:running|waiting)|(?:kv|gpu)_cache_usage_perc|cache_config_info"
+    rb"|num_preemptions_total"
+    rb"|(?:time_to_first_token|inter_token_latency|time_per_output_token)_seconds_(?:bucket|count|sum)"
+    rb"|request_(?:generation_tokens|queue_time_seconds|prompt_tokens|prefill_kv_computed_tokens)"
+    rb"_(?:count|sum))[ {].*$",
+    re.MULTILINE,
+)
+_VERSION = re.compile(r"[\w.+-]{1,64}")
 _ENGINE = re.compile(rb'(?:^|,)engine="([^"]*)"')
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -108,6 +119,28 @@ class Vllm:
     def looks(self) -> Tuple[Request, ...]:
         """The counters, and how many requests the API server holds."""
         return (Request("/metrics"), Request("/load"))
+
+    @property
+    def version(self) -> Request:
+        """Needs no key."""
+        return Request("/version")
+
+    def read_version(self, body: bytes) -> str:
+        """Read `{"version": …}`."""
+        try:
+            version = json.loads(body)["version"]
+        except (ValueError, KeyError, TypeError):
+            return ""
+        return version if isinstance(version, str) and _VERSION.fullmatch(version) else ""
+
+    @property
+    def metrics(self) -> Request:
+        """All of them: vLLM has no smaller page."""
+        return Request("/metrics")
+
+    def load_lines(self, body: bytes) -> bytes:
+        """One line in ten."""
+        return b"".join(line + b"\n" for line in _LOAD.findall(body))
 
     def arguments(self, config: WorkerConfig, place: Optional[Place] = None) -> List[str]:
         """Put the model first, what we own next, and the user's flags in a stable order."""

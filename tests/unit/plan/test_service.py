@@ -291,6 +291,23 @@ def test_to_zero_and_back() -> None:
     assert world.condition("Ready")["reason"] == reasons.WAKING_UP
 
 
+def test_lost_metrics_are_a_condition_at_once_and_one_alarm_within_a_minute() -> None:
+    world = World(worlds.spec(scaling=SCALING))
+    world.settle(load(world, running=1))
+    wanted = world.replicas()
+    alarms = []
+    for second in range(120):
+        plan = world.look()
+        condition = world.condition("ScalingActive")
+        assert condition["status"] == "False"
+        alarms += [(second, each.reason) for each in plan.events if each.type == "Warning"]
+    assert [reason for _, reason in alarms] == [reasons.METRICS_LOST]
+    assert alarms[0][0] < 60
+    assert world.replicas() == wanted
+    world.look(load(world, running=1))
+    assert world.condition("ScalingActive")["status"] == "True"
+
+
 def test_a_refused_spec_touches_nothing_that_runs_but_still_scales() -> None:
     world = World(worlds.spec(scaling=SCALING))
     world.settle(load(world, running=1))

@@ -169,5 +169,7 @@ def test_each_target_is_one_more_need() -> None:
     silent = seen(2, None)
     assert (silent.active, silent.replicas) == (False, 2)
     assert "pod a does not report its KV cache usage" in silent.verdict.message
+    assert silent.activity is not None
+    assert silent.activity.reason == reasons.METRIC_MISSING
     assert many.activity is not None
     assert "10 requests in progress per replica, 50% of its KV cache" in many.activity.message

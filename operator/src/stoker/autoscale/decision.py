@@ -57,10 +57,16 @@ def decide(policy: Policy, history: History, sample: Sample, now: Moment) -> Sca
     limits = limits_of(policy, sample.wanted, now)
     policy = limits.within(policy)
     problem = problem_of(sample.load, now.monotonic)
+    lacking = None
     if problem is None and sample.load is not None:
-        problem = targets.missing(policy, sample.load)
-    if sample.load is None or problem is not None:
-        found = _without_data(policy, history, sample, problem or "", now, limits=limits)
+        lacking = targets.missing(policy, sample.load)
+    if sample.load is None or problem is not None or lacking is not None:
+        since = now.monotonic if history.blind_since is None else history.blind_since
+        history = replace(history, blind_since=since)
+        lost = reason_of(sample.load, now.monotonic - since)
+        reason = reasons.METRIC_MISSING if lacking else lost
+        verdict = Verdict(reason, problem or lacking or "")
+        found = _without_data(policy, history, sample, verdict, now, limits=limits)
     else:
         found = _with_data(policy, history, sample, sample.load, now, limits=limits)
     return replace(found, wake_at=_earliest(found.wake_at, limits.changes_at))
@@ -121,14 +127,11 @@ def _with_data(
 
 
 def _without_data(
-    policy: Policy, history: History, sample: Sample, problem: str, now: Moment, *, limits: Limits
+    policy: Policy, history: History, sample: Sample, why: Verdict, now: Moment, *, limits: Limits
 ) -> ScaleDecision:
     current = max(1, policy.min_replicas) if sample.wanted is None else sample.wanted
-    replicas = current
-    since = now.monotonic if history.blind_since is None else history.blind_since
-    history = replace(history, blind_since=since)
-    reason = reason_of(sample.load, now.monotonic - since)
-    verdict = Verdict(reason, f"{problem}; the number of replicas stays")
+    replicas, problem = current, why.message
+    verdict = Verdict(why.reason, f"{problem}; the number of replicas stays")
     if current == 0 and seen_in_part(sample.load, now.monotonic):
         replicas = 1
         verdict = Verdict(reasons.REQUEST_ARRIVED, f"a request came at zero replicas; {problem}")
@@ -140,7 +143,7 @@ def _without_data(
         replicas,
         verdict,
         active=False,
-        activity=Verdict(reason, f"Not scaling, the number of replicas stays: {problem}."),
+        activity=Verdict(why.reason, f"Not scaling, the number of replicas stays: {problem}."),
         queue_target=policy.queue_target,
         history=history,
         # No sample may come to wake a pass.

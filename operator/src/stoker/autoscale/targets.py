@@ -33,7 +33,8 @@ def missing(policy: Policy, load: Load) -> str | None:
     for engine in load.engines:
         if engine.kv_cache is None or not math.isfinite(engine.kv_cache) or engine.kv_cache < 0:
             return (
-                f"pod {engine.pod} does not report its KV cache usage, which target.kvCache needs"
+                f"engine pod {engine.pod} does not report its KV cache usage "
+                "(vllm:kv_cache_usage_perc), which target.kvCache needs"
             )
     return None
 

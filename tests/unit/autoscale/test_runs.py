@@ -206,8 +206,6 @@ def test_silence_becomes_an_alarm_within_a_minute() -> None:
     first = run.silence()
     assert first.activity is not None
     assert first.activity.reason == reasons.METRICS_MISSING
-    assert first.wake_at is not None
-    assert first.wake_at - run.time < 30  # no sample may come to wake a pass
     late = run.silence(40)
     assert late.activity is not None
     assert late.activity.reason == reasons.METRICS_LOST

@@ -37,7 +37,7 @@ from dataclasses import replace
 from stoker.autoscale import demand as demands
 from stoker.autoscale import forecast as forecasts
 from stoker.autoscale import targets
-from stoker.autoscale.belief import LOST_AFTER, in_progress, problem_of, reason_of, seen_in_part
+from stoker.autoscale.belief import in_progress, problem_of, reason_of, seen_in_part
 from stoker.autoscale.explain import reckon
 from stoker.autoscale.judgement import Present
 from stoker.autoscale.limits import Limits, limits_of
@@ -146,8 +146,6 @@ def _without_data(
         activity=Verdict(why.reason, f"Not scaling, the number of replicas stays: {problem}."),
         queue_target=policy.queue_target,
         history=history,
-        # No sample may come to wake a pass.
-        wake_at=now.monotonic + LOST_AFTER / 2,
     )
 
 

@@ -150,7 +150,8 @@ class Samplers:
         """Keep a load, and what it says of how often to look."""
         if load.complete:
             watch.seen = load.time
-        if watch.load is None or not load.complete or _goes_on(watch.load, load):
+        first = watch.load is None or load.complete != watch.load.complete
+        if first or watch.load is None or _goes_on(watch.load, load):
             watch.busy = load.time
         at_zero = not any(_is_engine(pod) for pod in pods)
         pages = len(load.frontends) if at_zero else 0

@@ -1,11 +1,13 @@
 """One bounded GET: a second, a few megabytes, no redirect, no proxy, no compressed bomb.
 
 Connections stay open between two looks at a busy pod: to open one costs more than all else about a
-look. Pods that do not answer hold theirs for the whole second, so the bound on how many are asked
-at once is far above what answering pods ever need; at a lower one silent pods would make others
-look silent.
+look. So many are asked at once and no more, and whoever waits for a turn waits outside of the
+second that the pod has: an operator with much to do must not take its own delay for a pod's
+silence. Silent pods hold their turn for the whole second, so there are far more turns than pods
+that answer ever need.
 """
 
+import asyncio
 from typing import Final
 
 import aiohttp
@@ -15,7 +17,7 @@ from stoker.telemetry.parse import SampleError
 
 TIMEOUT_S: Final = 1.0
 BODY_LIMIT: Final = 4 * 1024 * 1024
-_CONNECTIONS: Final = 2048
+_TURNS: Final = 512
 # Longer than the longest pause between two looks at a service that goes on.
 _KEEP_S: Final = 4.0
 
@@ -32,8 +34,9 @@ class Scraper:
     """Reads the numbers of pods, by pod address alone."""
 
     def __init__(self) -> None:
+        self._turns = asyncio.Semaphore(_TURNS)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEEP_S),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_S),
             timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
             headers={"User-Agent": naming.USER_AGENT, "Accept-Encoding": "identity"},
             auto_decompress=False,
@@ -47,6 +50,10 @@ class Scraper:
 
     async def get(self, url: str) -> str:
         """The body; `SampleError` says in words why there is none."""
+        async with self._turns:
+            return await self._get(url)
+
+    async def _get(self, url: str) -> str:
         try:
             async with self._session.get(url, allow_redirects=False) as response:
                 if response.status != 200:

@@ -44,8 +44,8 @@ _SILENT_POD: Final = (
 _REMEDIES: Final = {
     reasons.METRICS_MISSING: _SILENT_POD,
     reasons.METRICS_LOST: _SILENT_POD,
-    reasons.METRIC_MISSING: "The engine answers without a series that scaling needs: its version is too "
-    "old or too new, or its metrics are off. The number stays until it has it.",
+    reasons.METRIC_MISSING: "The engine answers without a series that scaling needs: its "
+    "version is too old or too new, or its metrics are off. The number stays until it has it.",
     reasons.WAITING_FOR_PODS: "Wait, and follow it with `kubectl get pods -w`.",
 }
 

@@ -48,6 +48,7 @@ BELOW, ABOVE = "greater than or equal to", "less than or equal to"
 MANY, TOO_MANY = "must have at most", "Too many"
 DAY = "must be between 10s and 24h: write for example 90s, 10m or 1h30m"
 HOUR = "must be between 1s and 1h: write for example 90s, 10m or 1h30m"
+TEN_MINUTES = "must be between 1ms and 10m: write for example 90s, 10m or 1h30m"
 WEEK = "must be between 1m and 168h: write for example 90s, 10m or 1h30m"
 UP_TO_HOUR = "must be between 0s and 1h: write for example 90s, 10m or 1h30m"
 KEYS = "keys must be label keys"
@@ -143,6 +144,17 @@ def _duration(
         Case(path, "pattern", pattern, "90", MATCH),
         Case(path, "maxLength", "000000m000000m60s"[1:], "000000m000000m60s", LONG),
         *(Case(path, "cel[0]", *pair, says) for pair in zip(good, bad, strict=True)),
+    ]
+
+
+def _latency(path: str) -> list[Case]:
+    return [
+        *(
+            case
+            for share in ("p50", "p90", "p99")
+            for case in _duration(f"{path}.{share}", ("1ms", "10m"), ("0ms", "10m1ms"), TEN_MINUTES)
+        ),
+        Case(path, "cel[0]", {"p50": "1s"}, {}, "a latency target needs a percentile"),
     ]
 
 
@@ -305,6 +317,7 @@ CASES = [
     Case("spec.scaling.target.kvCache", "minimum", 0.05, 0.04, f"{BELOW} 0.05"),
     Case("spec.scaling.target.kvCache", "cel[0]", 0.05, 0, "must be at least 0.05: write for ex"),
     Case("spec.scaling.target.kvCache", "maximum", 1, 1.01, f"{ABOVE} 1"),
+    *(case for metric in ("ttft", "itl") for case in _latency(f"spec.scaling.target.{metric}")),
     Case("spec.scaling.schedule", "maxItems", _times(8, WINDOW), _times(9, WINDOW), TOO_MANY),
     Case(CRON, "maxLength", f"0 8 * * {'1,' * 28}", f"0 8 * * {'1,' * 29}", LONG),
     Case(CRON, "cel[0]", "*/5 8-10 1,15 JAN-MAR MON", "@daily", "write five fields"),
@@ -422,7 +435,11 @@ EVERYTHING: dict[str, Any] = {
         },
         "scaling": {
             "minReplicas": 0, "maxReplicas": 2,
-            "target": {"queueDepth": 4, "concurrency": 32, "kvCache": 0.8},
+            "target": {
+                "queueDepth": 4, "concurrency": 32, "kvCache": 0.8,
+                "ttft": {"p50": "500ms", "p90": "800ms", "p99": "2s"},
+                "itl": {"p50": "30ms", "p90": "50ms", "p99": "1s"},
+            },
             "scaleToZeroAfter": "10m", "scaleDownStabilization": "5m",
             "schedule": [{**WINDOW, "timeZone": "Asia/Shanghai", "maxReplicas": 2}],
             "budget": {"maxPerHour": "12.50"},
@@ -477,7 +494,7 @@ EVERYTHING: dict[str, Any] = {
             **SCALING, "limit": "Ceiling", "fewerNotBefore": TIME, "requestSeconds": 0.5,
             "terms": {
                 "places": 1, "queue": 2, "arrivals": 0.5, "backlog": 0.5, "progress": 1,
-                "concurrency": 1, "kvCache": 0.5,
+                "concurrency": 1, "kvCache": 0.5, "ttft": 1.5, "itl": 0.5,
                 "forecast": 2.5,
             },
         },

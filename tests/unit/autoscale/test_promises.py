@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from stoker.autoscale import Policy, Sample, decide
 from stoker.autoscale.limits import limits_of
+from stoker.autoscale.policy import LatencyTarget
 from stoker.model.budget import Budget
 from stoker.model.load import EngineSample, FrontendSample, Load
 from stoker.model.moment import Moment
-from stoker.model.scale import History
+from stoker.model.scale import History, Term
 from stoker.model.schedule import Entry
 from stoker.model.work import Work
 
@@ -54,6 +55,7 @@ policies = st.builds(
     work=st.sampled_from([None, WORK]),
     concurrency_target=st.none() | st.integers(1, 40),
     kv_target=st.sampled_from([None, 0.3, 0.8]),
+    latency=st.sampled_from([(), (LatencyTarget(Term.TTFT, 0.5, 1.0),)]),
     schedule=st.lists(entries, max_size=3),
     budget=st.none()
     | st.builds(
@@ -164,5 +166,9 @@ def _load(shape: object, time: float, total: float) -> Load | None:
     return Load(
         time=time,
         frontends=(FrontendSample("front-0", held, held + waiting + running, total),),
-        engines=(EngineSample("engine-0", running, waiting, share),),
+        engines=(
+            EngineSample(
+                "engine-0", running, waiting, share, ttft=((0.5, 0.0), (math.inf, 10 * time))
+            ),
+        ),
     )

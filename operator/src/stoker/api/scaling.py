@@ -23,6 +23,8 @@ Share = Annotated[
     ),
 ]
 
+Latency = Annotated[Duration, between("1ms", "10m")]
+_NO_PERCENTILE = "a latency target needs a percentile: write for example {p90: 800ms}"
 # Letters, digits and signs of five fields; what they mean is checked where it is needed.
 _CRON_PATTERN = "^[0-9A-Za-z*,/#-]+( [0-9A-Za-z*,/#-]+){4}$"
 _CRON_HELP = (
@@ -40,6 +42,30 @@ _OUTSIDE = (
 _FREE = "must be more than 0: write for example '12.50', or remove budget"
 
 
+class LatencyTarget(Resource):
+    """How long so many of a hundred may take at most."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        json_schema_extra=rules(
+            cel("has(self.p50) || has(self.p90) || has(self.p99)", _NO_PERCENTILE)
+        ),
+    )
+
+    p50: Latency | None = Field(
+        default=None, description="Half of them. 1ms to 10m. Example: 500ms."
+    )
+    p90: Latency | None = Field(default=None, description="Ninety of a hundred. Example: 800ms.")
+    p99: Latency | None = Field(
+        default=None, description="Ninety-nine of a hundred; it takes 300 requests to tell."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.p50 is None and self.p90 is None and self.p99 is None:
+            raise ValueError(_NO_PERCENTILE)
+        return self
+
+
 class ScalingTarget(Resource):
     """The load that one replica should carry; the target that asks for most replicas decides."""
 
@@ -55,6 +81,19 @@ class ScalingTarget(Resource):
     kv_cache: Share | None = Field(
         default=None, description="Share of a replica's KV cache in use. Example: 0.8."
     )
+    ttft: LatencyTarget | None = Field(
+        default=None,
+        description="Time to the first token, as the engines measure it: {p90: 800ms}.",
+    )
+    itl: LatencyTarget | None = Field(
+        default=None,
+        description="Time between two tokens, as the engines measure it: {p90: 50ms}.",
+    )
+
+    @property
+    def timed(self) -> bool:
+        """Whether a time is a target."""
+        return self.ttft is not None or self.itl is not None
 
 
 class ScheduleEntry(Resource):

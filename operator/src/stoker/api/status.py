@@ -78,6 +78,11 @@ class TermsStatus(Resource):
     kv_cache: float | None = Field(
         default=None, description="The KV cache in use, over target.kvCache."
     )
+    ttft: float | None = Field(
+        default=None,
+        description="What is in progress, over what a replica may have to keep target.ttft.",
+    )
+    itl: float | None = Field(default=None, description="The same for target.itl.")
     progress: float | None = Field(default=None, description="One, for any request at all.")
     forecast: float | None = Field(
         default=None,

@@ -36,7 +36,7 @@ from dataclasses import replace
 
 from stoker.autoscale import demand as demands
 from stoker.autoscale import forecast as forecasts
-from stoker.autoscale import targets
+from stoker.autoscale import latency, targets
 from stoker.autoscale.belief import in_progress, problem_of, reason_of, seen_in_part
 from stoker.autoscale.explain import reckon
 from stoker.autoscale.judgement import Present
@@ -79,7 +79,8 @@ def _with_data(
     history, moved = remember(replace(history, blind_since=None), load, time)
     history = demands.measure_lengths(history, load.engines)
     demand = demands.demand_of(policy, history, load, time)
-    asked = targets.asked(policy, load)
+    history = replace(history, latencies=latency.look(policy, history.latencies, load, time))
+    asked = targets.asked(policy, history.latencies, load, time)
     outlook = history.outlook
     if outlook is None or forecasts.due(history.learned, time):
         wanted = max([demand.replicas, *(each.replicas for each in asked)])
@@ -100,7 +101,8 @@ def _with_data(
     if moved:
         terms = {**terms, Term.PROGRESS: 1}
     words = asked[0].words if asked and asked[0].replicas > max(terms.values()) else ""
-    terms = {**terms, **{each.term: each.replicas for each in asked}}
+    # The most last: two percentiles of one time are one term.
+    terms = {**terms, **{each.term: each.replicas for each in reversed(asked)}}
     need = need_of(terms)
     active = moved or in_progress(load) or starting(history, sample, current, time)
     history = record(history, policy, need, time, active=active)
@@ -117,7 +119,7 @@ def _with_data(
         replicas,
         verdict,
         active=True,
-        activity=_follows(policy, limits),
+        activity=_follows(policy, limits, latency.words(policy, history.latencies, time)),
         load=load,
         queue_target=policy.queue_target,
         reckoning=reckon(present, terms, demand.request_s, replicas, history, settled=calm),
@@ -153,11 +155,12 @@ def _earliest(*moments: float | None) -> float | None:
     return min((each for each in moments if each is not None), default=None)
 
 
-def _follows(policy: Policy, limits: Limits) -> Verdict:
+def _follows(policy: Policy, limits: Limits, hopeless: str) -> Verdict:
     return Verdict(
         reasons.FOLLOWS_QUEUE,
         f"Scaling between {policy.min_replicas} and {policy.max_replicas} replicas, "
-        f"{policy.queue_target} waiting requests per replica{_targets(policy)}.{limits.words}",
+        f"{policy.queue_target} waiting requests per replica{_targets(policy)}.{limits.words}"
+        f"{hopeless}",
     )
 
 
@@ -168,4 +171,5 @@ def _targets(policy: Policy) -> str:
         words += f", {policy.concurrency_target} requests in progress per replica"
     if policy.kv_target is not None:
         words += f", {policy.kv_target:.0%} of its KV cache in use"
+    words += "".join(f", {latency.said(target)}" for target in policy.latency)
     return words

@@ -1,13 +1,16 @@
 """The rules of one service's scaling, read from its spec once."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
 from stoker import quantity
+from stoker.api import scaling as scalings
 from stoker.api.v1alpha1 import InferenceServiceSpec
 from stoker.model.budget import Budget, budget_of
 from stoker.model.platform import EnginePlatform, Platform
+from stoker.model.scale import Term
 from stoker.model.schedule import Entry, entries_of
 from stoker.model.work import Work
 
@@ -46,6 +49,20 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class LatencyTarget:
+    """So large a share may take so many seconds at most."""
+
+    term: Term
+    share: float
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        """As in the spec: ttft p90."""
+        return f"{self.term.value} p{self.share * 100:.0f}"
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Bounds, target and windows. Durations in seconds."""
 
@@ -65,6 +82,7 @@ class Policy:
     # Targets beside the queue; None: not set.
     concurrency_target: int | None = None  # requests in progress per replica
     kv_target: float | None = None  # share of the KV cache in use
+    latency: tuple[LatencyTarget, ...] = ()
     schedule: tuple[Entry, ...] = ()
     budget: Budget | None = None
 
@@ -101,9 +119,21 @@ def policy_of(
         work=known.work,
         concurrency_target=scaling.target.concurrency,
         kv_target=scaling.target.kv_cache,
+        latency=(
+            *_latency(Term.TTFT, scaling.target.ttft),
+            *_latency(Term.ITL, scaling.target.itl),
+        ),
         schedule=entries_of(scaling),
         budget=budget_of(scaling, known.price),
     )
+
+
+def _latency(term: Term, given: scalings.LatencyTarget | None) -> Iterator[LatencyTarget]:
+    if given is None:
+        return
+    for share, limit in ((0.5, given.p50), (0.9, given.p90), (0.99, given.p99)):
+        if limit is not None:
+            yield LatencyTarget(term, share, quantity.parse_duration(limit))
 
 
 def _concurrency(spec: InferenceServiceSpec, engine: EnginePlatform | None) -> int:

@@ -2,8 +2,9 @@
 
     concurrency   requests in progress (held, waiting, computed) / target
     kvCache       sum of the shares in use / target
+    ttft, itl     requests in progress / what a replica may have (`latency`)
 
-Both count all replicas together, so a replica that is still starting is not asked for twice.
+All count all replicas together, so a replica that is still starting is not asked for twice.
 Requests that pile up meanwhile do count: whoever sets `concurrency` wants what an HPA would do with
 it. A share of KV cache says nothing of what waits for room; the queue does.
 """
@@ -11,10 +12,11 @@ it. A share of KV cache says nothing of what waits for room; the queue does.
 import math
 from dataclasses import dataclass
 
+from stoker.autoscale import latency
 from stoker.autoscale.belief import in_progress
 from stoker.autoscale.policy import Policy
 from stoker.model.load import Load
-from stoker.model.scale import Term
+from stoker.model.scale import Latencies, Term
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +31,17 @@ class Asked:
 def missing(policy: Policy, load: Load) -> str | None:
     """Which number that a target needs is not reported; None where all are."""
     if policy.kv_target is None:
-        return None
+        return latency.missing(policy, load)
     for engine in load.engines:
         if engine.kv_cache is None or not math.isfinite(engine.kv_cache) or engine.kv_cache < 0:
             return (
                 f"engine pod {engine.pod} does not report its KV cache usage "
                 "(vllm:kv_cache_usage_perc), which target.kvCache needs"
             )
-    return None
+    return latency.missing(policy, load)
 
 
-def asked(policy: Policy, load: Load) -> list[Asked]:
+def asked(policy: Policy, latencies: Latencies, load: Load, time: float) -> list[Asked]:
     """What the targets ask for at this load, the most first."""
     found = []
     if policy.concurrency_target is not None:
@@ -59,6 +61,16 @@ def asked(policy: Policy, load: Load) -> list[Asked]:
                 used / policy.kv_target,
                 f"{used:.0%} of one replica's KV cache are in use, at {policy.kv_target:.0%} "
                 "per replica",
+            )
+        )
+    for target, cap in latency.caps(policy, latencies, time).items():
+        count = load.queue_depth + load.running
+        found.append(
+            Asked(
+                target.term,
+                count / cap,
+                f"{count} requests are in progress, and {latency.said(target)} holds with at most "
+                f"{cap:.1f} per replica",
             )
         )
     return sorted(found, key=lambda each: -each.replicas)

@@ -241,6 +241,8 @@ def _terms(status: Mapping[str, Any], rules: Mapping[str, Any]) -> tuple[Asked, 
         f"{statuses.duration(DRAIN_S)}",
         Term.CONCURRENCY.value: f"{held + waiting + running} in progress, over target.concurrency",
         Term.KV_CACHE.value: "the KV cache in use, over target.kvCache",
+        Term.TTFT.value: "in progress, over what a replica may have to keep target.ttft",
+        Term.ITL.value: "in progress, over what a replica may have to keep target.itl",
         Term.PROGRESS.value: "any request needs one",
         Term.FORECAST.value: "the most that is expected while a replica starts; no part of the "
         "need",

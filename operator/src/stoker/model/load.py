@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from stoker.model.timing import Timings
+from stoker.model.timing import Buckets, Timings
 
 # A problem that comes with every new service and with every new frontend: nobody is silent.
 NO_FRONTEND: Final = "no frontend pod is ready"
@@ -37,6 +37,9 @@ class EngineSample:
     timings: Timings | None = None  # what it counts of its times; None where it does not tell
     uid: str = ""  # of the pod; empty where that is not known
     started: float | None = None  # when its engine began, in Unix seconds, as its worker says
+    # How many requests and tokens took how long since it began; empty where it does not tell.
+    ttft: Buckets = ()
+    itl: Buckets = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from enum import StrEnum
 from stoker.model.learned import Forecast, Kind, Learned
 from stoker.model.load import Load
 from stoker.model.plan import Verdict
+from stoker.model.timing import Buckets
 
 # (monotonic seconds, requests since the observation began), oldest first
 Arrivals = tuple[tuple[float, float], ...]
@@ -26,6 +27,37 @@ class Lengths:
     requests: float = 0.0
     prompt_tokens: float = 0.0
     output_tokens: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What is known of one latency target. Times in monotonic seconds.
+
+    The window in progress: seconds, the integral of the requests in progress per replica, how many
+    were measured and how many of them were in time.
+    """
+
+    seconds: float = 0.0
+    busy_s: float = 0.0
+    measured: float = 0.0
+    in_time: float = 0.0
+    # Requests in progress per replica that keep the target; None: it was never broken.
+    cap: float | None = None
+    # Requests in progress per replica, and the share in time, when it was first broken.
+    broken: tuple[float, float] | None = None
+    hopeless_until: float | None = None
+    words: str = ""  # what the last window told
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """How the latency targets are kept."""
+
+    time: float | None = None  # of the last look
+    busy: float = 0.0  # requests in progress per replica, then
+    # Buckets of each engine pod at the last look, by term.
+    buckets: Mapping[str, Mapping[str, Buckets]] = field(default_factory=dict)
+    promises: Mapping[str, Promise] = field(default_factory=dict)  # by the target's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +87,7 @@ class History:
     lengths: Lengths = field(default_factory=Lengths)
     # Requests ended, tokens of their prompts and answers, by engine pod, at the last look.
     engines: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    latencies: Latencies = field(default_factory=Latencies)
     # US dollars per hour for one replica of each revision that runs, where a budget is set.
     prices: Mapping[str, Decimal] = field(default_factory=dict)
     learned: Learned = field(default_factory=Learned)
@@ -72,6 +105,8 @@ class Term(StrEnum):
     ARRIVALS = "arrivals"  # what comes
     BACKLOG = "backlog"  # what comes and what waits, worked off soon
     CONCURRENCY = "concurrency"  # what is in progress, over target.concurrency
+    TTFT = "ttft"  # what is in progress, over what a replica may have to keep target.ttft
+    ITL = "itl"  # the same for target.itl
     KV_CACHE = "kvCache"  # the KV cache in use, over target.kvCache
     PROGRESS = "progress"  # one replica for any request at all
     FORECAST = "forecast"  # what such moments were followed by; no part of the need

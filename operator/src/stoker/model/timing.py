@@ -6,9 +6,26 @@ at say nothing, so both are in it. Tokens and requests are counts, times are in 
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
+
+# (upper edge in seconds, how many took no longer), edges rising; the last edge is infinite.
+Buckets = tuple[tuple[float, float], ...]
+
+
+def within(buckets: Buckets, seconds: float) -> float:
+    """How many took no longer; between two edges they are taken to be spread evenly."""
+    before = (0.0, 0.0)
+    for edge, count in buckets:
+        if edge >= seconds:
+            if math.isinf(edge):
+                return before[1]
+            share = (seconds - before[0]) / (edge - before[0])
+            return before[1] + share * (count - before[1])
+        before = (edge, count)
+    return before[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,10 +124,12 @@ class ServiceReconciler:
         if now.monotonic < until:
             observed = dataclasses.replace(observed, job_refused=said)
         service = observed.service
-        scales = service.spec is not None and service.spec.scaling is not None
+        scaling = None if service.spec is None else service.spec.scaling
+        scales = scaling is not None
         soon = scales or lacks_report(service.status)
         wanted = soon or measured.lacks_times(service.status)
-        self._samplers.ensure(key, wanted=wanted, calm=not soon)
+        timed = scaling is not None and scaling.target.timed
+        self._samplers.ensure(key, wanted=wanted, calm=not soon, histograms=timed)
         load = self._load(observed)
         observed = self._with_reports(observed, load)
         observed = dataclasses.replace(observed, past=self._pasts.get(key, Past()))

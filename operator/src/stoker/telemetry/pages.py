@@ -66,13 +66,16 @@ class Pages:
             must_answer = pod.ready and not pod.deleting
             return f"frontend pod {pod.name}: {error}" if must_answer else None
 
-    async def engine(self, pod: ObservedPod) -> EngineSample | Lack | str:
+    async def engine(
+        self, pod: ObservedPod, *, histograms: bool = False
+    ) -> EngineSample | Lack | str:
         """What an engine has in progress."""
         small, whole = engine_load_url(pod), engine_metrics_url(pod)
         if small is None or whole is None:
             return f"engine pod {pod.name}: has no address yet"
         try:
-            return engine_sample(pod.name, await self._engine_page(pod, small, whole), pod.uid)
+            text = await self._engine_page(pod, small, whole)
+            return engine_sample(pod.name, text, pod.uid, histograms=histograms)
         except MetricAbsentError as error:
             return Lack(pod.name, str(error))
         except SampleError as error:

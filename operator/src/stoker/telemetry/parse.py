@@ -19,7 +19,7 @@ from typing import Any, Final
 from stoker.model.load import EngineSample, FrontendSample
 from stoker.telemetry import dialects
 from stoker.telemetry.dialects import Series
-from stoker.telemetry.timings import timings_of
+from stoker.telemetry.timings import ITL, TTFT, buckets_of, timings_of
 
 _NUMBERS: Final = frozenset(
     {name for series in dialects.SERIES for name in series.metrics}
@@ -49,10 +49,11 @@ class MetricAbsentError(SampleError):
         self.version = version
 
 
-def engine_sample(pod: str, text: str, uid: str = "") -> EngineSample:
+def engine_sample(pod: str, text: str, uid: str = "", *, histograms: bool = False) -> EngineSample:
     """Read an engine's Prometheus metrics, whole or as its worker passes them on.
 
-    Ranks of one replica are added up.
+    Ranks of one replica are added up. The `histograms` of times are read only where they are asked
+    for.
 
     Raises
     ------
@@ -79,6 +80,8 @@ def engine_sample(pod: str, text: str, uid: str = "") -> EngineSample:
         timings=timings_of(text),
         uid=uid,
         started=max(values.get(dialects.ENGINE_START, (0.0,))) or None,
+        ttft=buckets_of(text, TTFT) if histograms else (),
+        itl=buckets_of(text, ITL) if histograms else (),
     )
 
 

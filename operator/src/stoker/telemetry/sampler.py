@@ -51,6 +51,7 @@ class _Watch:
     hint: asyncio.Event = field(default_factory=asyncio.Event)
     load: Load | None = None
     calm: bool = False
+    histograms: bool = False
     seen: float = 0.0  # when the last complete look began, or the first one was due
     busy: float = 0.0  # when something went on last
     pages: int = 0  # frontends that are asked at zero
@@ -70,17 +71,23 @@ class Samplers:
         self._watches: dict[Key, _Watch] = {}
         self._at_zero = 0  # frontends of all services without a replica
 
-    def ensure(self, key: Key, *, wanted: bool, calm: bool = False) -> None:
-        """Start or stop sampling a service; `calm` where nothing has to be decided soon."""
+    def ensure(
+        self, key: Key, *, wanted: bool, calm: bool = False, histograms: bool = False
+    ) -> None:
+        """Start or stop sampling a service.
+
+        `calm` where nothing has to be decided soon; `histograms` where a target needs those of the
+        engines' times, which cost as much as the rest of a page several times over.
+        """
         if wanted and key not in self._watches:
             task = asyncio.create_task(self._run(key), name=f"sampler {key}")
             now = self._clock.monotonic()
-            self._watches[key] = _Watch(task, calm=calm, seen=now, busy=now)
+            self._watches[key] = _Watch(task, calm=calm, seen=now, busy=now, histograms=histograms)
         elif wanted:
             watch = self._watches[key]
             if watch.calm and not calm:
                 watch.hurry.set()
-            watch.calm = calm
+            watch.calm, watch.histograms = calm, histograms
         elif not wanted and key in self._watches:
             watch = self._watches.pop(key)
             self._at_zero -= watch.pages
@@ -129,7 +136,7 @@ class Samplers:
         while True:
             try:
                 pods = self._pods(key)
-                load = await self._sweep(pods)
+                load = await self._sweep(pods, histograms=watch.histograms)
             except Exception:  # noqa: BLE001 (any bug)
                 # A sampler that died would leave its service without numbers until a restart.
                 _log.exception("a bug", extra={"key": str(key), "reason": "Bug"})
@@ -172,13 +179,13 @@ class Samplers:
                     await asyncio.sleep(_PICKED_S)
         watch.hint.clear()
 
-    async def _sweep(self, pods: Sequence[ObservedPod]) -> Load:
+    async def _sweep(self, pods: Sequence[ObservedPod], *, histograms: bool) -> Load:
         time = self._clock.monotonic()
         frontends = [pod for pod in pods if pod.component is Component.FRONTEND and pod.ip]
         engines = [pod for pod in pods if _is_engine(pod) and pod.ready and not pod.deleting]
         work: list[Coroutine[Any, Any, FrontendSample | EngineSample | Lack | str | None]] = []
         work += [self._ask.frontend(pod) for pod in frontends]
-        work += [self._ask.engine(pod) for pod in engines]
+        work += [self._ask.engine(pod, histograms=histograms) for pod in engines]
         answers = await asyncio.gather(*work)
         problems = [str(answer) for answer in answers if isinstance(answer, str | Lack)]
         if not any(pod.ready and not pod.deleting for pod in frontends):

@@ -1,4 +1,4 @@
-"""An engine's own histograms of time, of which the sums and counts are read.
+"""An engine's own histograms of time: sums and counts, and the buckets that targets are set for.
 
 vLLM writes a dozen histograms with dozens of lines each; a mean takes two of them. Other lines are
 passed over by their beginning alone. `inter_token_latency_seconds` was once called
@@ -9,10 +9,13 @@ Scaling does not need these numbers, so nothing that is wrong with them may cost
 is absent, negative, infinite or not a number gives no timings at all, and no error.
 """
 
+import itertools
 import math
+import re
+from collections.abc import Iterable
 from typing import Final
 
-from stoker.model.timing import Timings
+from stoker.model.timing import Buckets, Timings
 
 _NAMES: Final = {
     "vllm:time_to_first_token_seconds_count": "first_tokens",
@@ -29,6 +32,9 @@ _NAMES: Final = {
     "vllm:num_preemptions_total": "preemptions",
 }
 _LINES: Final = tuple(_NAMES)
+TTFT: Final = ("time_to_first_token_seconds",)
+ITL: Final = ("inter_token_latency_seconds", "time_per_output_token_seconds")
+_LE: Final = re.compile(r'[{,]le="([^"]*)"')
 # One line per name and data parallel rank; more than this is no engine.
 _LINES_LIMIT: Final = 8192
 # No engine has counted so much; the sums of two such numbers are still exact to a token.
@@ -62,6 +68,31 @@ def timings_of(text: str) -> Timings | None:
     if len(found) < len(Timings.__dataclass_fields__):
         return None
     return Timings(**found)
+
+
+def buckets_of(text: str, names: Iterable[str]) -> Buckets:
+    """One histogram, of the first of these names that is there; empty where none makes sense.
+
+    Ranks of one replica are added up.
+    """
+    for name in names:
+        counts: dict[float, float] = {}
+        beginning = f"vllm:{name}_bucket{{"
+        lines = [line for line in text.splitlines() if line.startswith(beginning)]
+        for line in lines[:_LINES_LIMIT]:
+            labels, _, rest = line.rpartition("}")
+            edge, count = _LE.search(labels), _number(rest)
+            if edge is None or count is None:
+                return ()
+            at = math.inf if edge[1] == "+Inf" else _number(edge[1])
+            if at is None:
+                return ()
+            counts[at] = counts.get(at, 0.0) + count
+        found = tuple(sorted(counts.items()))
+        if found:
+            rises = all(one[1] <= next_[1] for one, next_ in itertools.pairwise(found))
+            return found if rises and math.isinf(found[-1][0]) else ()
+    return ()
 
 
 def _number(text: str) -> float | None:

@@ -109,6 +109,43 @@ def test_a_service_is_planned_and_its_scaling_heard(trace: Path, tmp_path: Path)
     assert found["itl"]["p50"] > 0.045
 
 
+def test_a_schedule_has_its_replicas_ready_in_time(trace: Path, tmp_path: Path) -> None:
+    window = {"cron": "0 8 * * *", "duration": "1h", "minReplicas": 3, "timeZone": "Asia/Shanghai"}
+    scaling = {"maxReplicas": 3, "schedule": [window]}
+    service = written(tmp_path, scaling=scaling)
+    facts = tmp_path / "facts.json"
+    facts.write_text(to_json(FAMILIES["llama-3.1-8b"].facts))
+    given = (trace, "--service", service, "--facts", facts, "--gpu", "nvidia-l4")
+    (early,) = data(*given, "--begin", "2026-03-02T06:00+08:00")
+    (inside,) = data(*given, "--begin", "2026-03-02T00:30")
+    assert inside["replicasPeak"] == 3
+    assert early["replicasMean"] < inside["replicasMean"]
+    assert "needs a time of day: pass --begin" in run(*given).stderr
+    assert "--begin soon: is no time" in run(*given, "--begin", "soon").stderr
+
+
+@pytest.mark.parametrize(
+    ("scaling", "words"),
+    [
+        ({"target": {"ttft": {"p90": "1s"}}}, "are not simulated; remove them"),
+        ({"budget": {"maxPerHour": "5"}}, "are not simulated; remove them"),
+        (
+            {"schedule": [{"cron": "0 99 * * *", "duration": "1h", "minReplicas": 2}]},
+            "spec.scaling.schedule[0].cron: '0 99 * * *' cannot be read",
+        ),
+    ],
+)
+def test_what_is_not_simulated_is_refused(
+    trace: Path, tmp_path: Path, scaling: dict[str, Any], words: str
+) -> None:
+    service = written(tmp_path, scaling={"maxReplicas": 3, **scaling})
+    facts = tmp_path / "facts.json"
+    facts.write_text(to_json(FAMILIES["llama-3.1-8b"].facts))
+    result = run(trace, "--service", service, "--facts", facts, "--gpu", "nvidia-l4")
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
 def test_what_has_no_plan_is_told(trace: Path, tmp_path: Path) -> None:
     service = written(tmp_path, accelerator={"types": ["nvidia-l4"], "perReplica": 1})
     facts = tmp_path / "facts.json"

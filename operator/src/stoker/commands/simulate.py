@@ -66,6 +66,10 @@ def simulate_command(  # noqa: PLR0917 - the options, as typer reads them
         list[str] | None,
         typer.Option(help="How replicas start: node=100~0.2, weights=16, notGranted=0.1, …"),
     ] = None,
+    begin: Annotated[
+        str | None,
+        typer.Option(help="With a schedule: when the trace begins, as 2026-03-02T07:00+08:00."),
+    ] = None,
     minimum: Annotated[int | None, typer.Option("--min", min=0, help="Fewest replicas.")] = None,
     maximum: Annotated[int | None, typer.Option("--max", min=1, help="Most replicas.")] = None,
     initial: Annotated[
@@ -87,7 +91,7 @@ def simulate_command(  # noqa: PLR0917 - the options, as typer reads them
 ) -> None:
     """Replay TRACE against scaling policies: what is served in time, and what it costs."""
     try:
-        read = _setting(service, coefficients, facts, model, gpu, catalogue)
+        read = _setting(service, coefficients, facts, model, gpu, catalogue, begin)
         bounds = _bounds(read.bounds, minimum, maximum, initial)
         setting = dataclasses.replace(
             read,
@@ -116,6 +120,7 @@ def _setting(  # noqa: PLR0917 - the options that say what a replica is
     model: Path | None,
     gpu: list[str] | None,
     catalogue: Path | None,
+    begin: str | None,
 ) -> Setting:
     """Service, bounds and wishes; the rest is filled in by the caller."""
     if (service is None) == (coefficients is None):
@@ -130,7 +135,7 @@ def _setting(  # noqa: PLR0917 - the options that say what a replica is
     wanted = inputs.read_service(service)
     known = inputs.read_facts(model, facts)
     replica = situations.plan_service(wanted, known, tuple(gpu or ()), catalogue)
-    bounds, scaling = situations.scaling_of(wanted)
+    bounds, scaling = situations.scaling_of(wanted, begin)
     return Setting(replica, starts, bounds, Targets(), scaling=scaling or BY_DEFAULT)
 
 

@@ -5,6 +5,7 @@ import math
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from stoker.api.v1alpha1 import InferenceService
 from stoker.catalog.enginefile import version_of_image
 from stoker.catalog.load import builtin_engines
 from stoker.commands import inputs
+from stoker.model import schedule
 from stoker.model.sizing import Planned
 from stoker.planner.batching import Arrival
 from stoker.planner.calibration import calibration_of
@@ -124,17 +126,48 @@ def plan_service(
     return planned_service(answer, pace)
 
 
-def scaling_of(service: InferenceService) -> tuple[Bounds, Scaling]:
-    """Bounds and wishes of `spec.scaling`; the defaults where there is none."""
+def scaling_of(service: InferenceService, begin: str | None) -> tuple[Bounds, Scaling]:
+    """Bounds and wishes of `spec.scaling`; the defaults where there is none.
+
+    `begin` says when the trace's first second is, which a schedule asks for.
+    """
     given = service.spec.scaling
     if given is None:
         return Bounds(), Scaling()
+    if given.target.timed or given.budget is not None:
+        raise inputs.InputError(
+            "spec.scaling: target.ttft, target.itl and budget are not simulated; remove them, and "
+            "bound the number with --max"
+        )
+    entries = schedule.entries_of(given)
+    problem = schedule.problem_of(entries)
+    if problem is not None:
+        raise inputs.InputError(f"spec.scaling.schedule{problem}")
+    if entries and begin is None:
+        raise inputs.InputError(
+            "spec.scaling.schedule needs a time of day: pass --begin, for example "
+            "--begin 2026-03-02T07:00+08:00"
+        )
     bounds = Bounds(given.min_replicas, given.max_replicas, max(1, given.min_replicas))
     return bounds, Scaling(
         given.target.queue_depth,
         quantity.parse_optional_duration(given.scale_to_zero_after),
         quantity.parse_optional_duration(given.scale_down_stabilization),
+        given.target.concurrency,
+        given.target.kv_cache,
+        entries,
+        0.0 if begin is None else _unix(begin),
     )
+
+
+def _unix(text: str) -> float:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise inputs.InputError(
+            f"--begin {text}: is no time; write for example 2026-03-02T07:00+08:00"
+        ) from error
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def read_starts(changes: Iterable[str]) -> Starts:

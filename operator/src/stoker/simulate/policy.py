@@ -25,6 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from stoker.model.schedule import Entry
 from stoker.planner.batching import Arrival
 from stoker.simulate.service import Service
 from stoker.simulate.starts import Starts
@@ -146,6 +147,10 @@ class Scaling:
     queue_target: int = 4
     idle_before_zero_s: float | None = None
     stabilization_s: float | None = None
+    concurrency: int | None = None  # requests in progress per replica
+    kv_cache: float | None = None  # share in use
+    schedule: tuple[Entry, ...] = ()
+    begin: float = 0.0  # when the trace begins, in Unix seconds: only a schedule asks
 
 
 BY_DEFAULT: Final = Scaling()

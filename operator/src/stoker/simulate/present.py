@@ -30,6 +30,7 @@ class Stoker:
     name: str
     rules: autoscale.Policy
     pipeline: Pipeline = _PIPELINE
+    began: float = 0.0  # Unix seconds of the trace's beginning
 
     def begin(self) -> History:
         """An operator that has just started."""
@@ -39,7 +40,7 @@ class Stoker:
         """Ask the operator's own function."""
         load = None if sample.latest is None else load_of(sample.latest)
         seen = autoscale.Sample(sample.wanted, sample.ready, load)
-        answer = autoscale.decide(self.rules, history, seen, Moment(now, now))
+        answer = autoscale.decide(self.rules, history, seen, Moment(now, self.began + now))
         reason = f"{answer.verdict.reason}: {answer.verdict.message}"
         return Decision(answer.replicas, reason, answer.history)
 
@@ -67,7 +68,8 @@ def stoker(setting: Setting, parameter: float | None) -> Policy:
         utilization=utilization_of(quantile),
         work=work,
     )
-    return Stoker("stoker" if parameter is None else f"stoker:{quantile:g}", rules)
+    name = "stoker" if parameter is None else f"stoker:{quantile:g}"
+    return Stoker(name, rules, began=setting.scaling.begin)
 
 
 def stoker_queue(setting: Setting, parameter: float | None) -> Policy:
@@ -82,7 +84,8 @@ def stoker_queue(setting: Setting, parameter: float | None) -> Policy:
         idle_before_zero=scaling.idle_before_zero_s or 600.0,
         stabilization=scaling.stabilization_s or 300.0,
     )
-    return Stoker("stoker-queue" if parameter is None else f"stoker-queue:{target}", rules)
+    name = "stoker-queue" if parameter is None else f"stoker-queue:{target}"
+    return Stoker(name, rules, began=scaling.begin)
 
 
 def _rules(setting: Setting, queue_target: int) -> autoscale.Policy:
@@ -93,6 +96,9 @@ def _rules(setting: Setting, queue_target: int) -> autoscale.Policy:
         concurrency=setting.service.max_num_seqs,
         idle_before_zero=setting.scaling.idle_before_zero_s,
         stabilization=setting.scaling.stabilization_s,
+        concurrency_target=setting.scaling.concurrency,
+        kv_target=setting.scaling.kv_cache,
+        schedule=setting.scaling.schedule,
     )
 
 

@@ -16,6 +16,7 @@ is late by the time from its moment at the pod to the decision that knows of it.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import json
@@ -109,15 +110,16 @@ class Service:
         return self.requests(now)
 
 
-def services_of(count: int, replicas: int, busy: float, seconds: float) -> list[Service]:
+def services_of(options: argparse.Namespace) -> list[Service]:
     """Busy and idle ones in that share, and a tenth as many at zero."""
+    count, replicas, busy = options.services, options.replicas, options.busy
     chance, found = random.Random(1), []
     for number in range(count):
         kind = "busy" if number < count * busy else "idle" if number % 10 else "seldom"
         phase = chance.random() * (NOW_AND_THEN_S if kind == "seldom" else EVERY_S)
         found.append(Service(number, kind, replicas, phase))
     return found + [
-        Service(count + number, "zero", 0, seconds * (0.3 + 0.6 * chance.random()))
+        Service(count + number, "zero", 0, options.warm + options.seconds * 0.9 * chance.random())
         for number in range(count // 10)
     ]
 
@@ -303,7 +305,9 @@ class Decider:
         self.late.setdefault(service.kind, []).append(late)
 
 
-async def collect(services: list[Service], begun: float, seconds: float) -> dict[str, object]:
+async def collect(
+    services: list[Service], begun: float, warm: float, seconds: float
+) -> dict[str, object]:
     decider = Decider({service.key: service for service in services}, begun)
     pods = {service.key: pods_of(service) for service in services}
     scraper = Scraper()
@@ -324,12 +328,12 @@ async def collect(services: list[Service], begun: float, seconds: float) -> dict
     for service in services:
         samplers.ensure(service.key, wanted=True)
         await asyncio.sleep(0)
-    # The pace settles: idle services are known to be idle.
-    await asyncio.sleep(max(0.0, begun + seconds * 0.25 - time.monotonic()))
+    # Idle services are known to be idle after a while, and asked rarely from then on.
+    await asyncio.sleep(max(0.0, begun + warm - time.monotonic()))
     decider.late.clear()
     decider.decisions = pages = decider.incomplete = 0
     cpu, wall = time.process_time(), time.monotonic()
-    await asyncio.sleep(max(1.0, begun + seconds - time.monotonic()))
+    await asyncio.sleep(seconds)
     spent, lasted = time.process_time() - cpu, time.monotonic() - wall
     result: dict[str, object] = {
         "core": spent / lasted,
@@ -352,9 +356,10 @@ def main() -> int:
     parser.add_argument("--services", type=int, default=1000)
     parser.add_argument("--replicas", type=int, default=5)
     parser.add_argument("--busy", type=float, default=0.1, help="share of services with requests")
-    parser.add_argument("--seconds", type=float, default=120.0, help="a quarter of it warms up")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--warm", type=float, default=110.0, help="seconds before it is measured")
     options = parser.parse_args()
-    services = services_of(options.services, options.replicas, options.busy, options.seconds)
+    services = services_of(options)
     context = multiprocessing.get_context("spawn")
     begun = time.monotonic() + 15.0
     ready = [context.Event(), context.Event()]
@@ -372,7 +377,7 @@ def main() -> int:
     try:
         for event in ready:
             assert event.wait(120), "the pods do not answer"
-        found = uvloop.run(collect(services, begun, options.seconds))
+        found = uvloop.run(collect(services, begun, options.warm, options.seconds))
     finally:
         for process in others:
             process.kill()

@@ -42,6 +42,7 @@ from stoker.plan.service import plan_service
 from stoker.plan.stored import lacks_report
 from stoker.plan.windows import Windows
 from stoker.reconcile.queue import Backoff
+from stoker.reconcile.steady import Steady
 from stoker.telemetry.metrics import Metrics
 from stoker.telemetry.sampler import Samplers
 
@@ -83,6 +84,7 @@ class ServiceReconciler:
         self._histories: dict[Key, History] = {}
         self._windows: dict[Key, Windows] = {}
         self._pasts: dict[Key, Past] = {}
+        self._steady: dict[Key, Steady] = {}
         # Why the Job that reads a model was refused, and when to ask again.
         self._no_jobs: dict[Key, tuple[str, float]] = {}
         self._backoff: Backoff[Key] = Backoff()
@@ -136,6 +138,11 @@ class ServiceReconciler:
         history = self._histories.get(key) or autoscale.begin(observed)
         scale = autoscale.decide_service(observed, load, history, self._platform, now)
         self._histories[key] = scale.history
+        blind = now.monotonic + _LOOK_AGAIN_S if soon else None
+        steady = self._steady.pop(key, None)
+        if steady is not None and steady.holds(observed, scale, now.monotonic):
+            self._steady[key] = steady
+            return _earliest(scale.wake_at, steady.wake_at, blind)
         plan = plan_service(observed, scale, self._platform, now)
         taken = await self._applier.find_taken(observed, plan.actions)
         if taken:
@@ -145,8 +152,11 @@ class ServiceReconciler:
             for note in plan.notes:
                 _log.info("plan: %s", note.message, extra=_tags(key, number, note.reason))
         retry = await self._carry_out(observed, plan, now)
-        blind = now.monotonic + _LOOK_AGAIN_S if soon else None
-        return _earliest(plan.wake_at, retry, _pending(observed, now), blind)
+        retry = _earliest(retry, _pending(observed, now))
+        quiet = None if retry is not None else Steady.after(observed, scale, plan, now.monotonic)
+        if quiet is not None:
+            self._steady[key] = quiet
+        return _earliest(plan.wake_at, retry, blind)
 
     def _load(self, observed: Observed) -> Load | None:
         """The newest load, joined to the pods that are there now."""
@@ -205,6 +215,7 @@ class ServiceReconciler:
         self._histories.pop(key, None)
         self._windows.pop(key, None)
         self._pasts.pop(key, None)
+        self._steady.pop(key, None)
         self._no_jobs.pop(key, None)
         self._backoff.succeeded(key)
         self._observer.forget(key)

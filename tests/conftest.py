@@ -21,6 +21,7 @@ _ORDER = (
     "integration/chart",
     "integration/api",
     "integration/operator",
+    "integration/external",
     "integration/frontend",
     "integration/flags",
     "integration/worker",

@@ -28,6 +28,7 @@ class Authority:
 
     def make(self) -> None:
         """Make the authority and the pairs that every control plane needs."""
+        self.folder.mkdir(mode=0o700, exist_ok=True)
         self._make_key("ca")
         run(
             *("openssl", "req", "-x509", "-new", "-key", self._file("ca.key"), "-days", "2"),

@@ -39,6 +39,7 @@ START_SECONDS = 90.0
 STOP_SECONDS = 15.0
 LOOPBACK = "127.0.0.1"
 SERVICE_NETWORK = "10.96.0.0/24"
+FRONT_PROXY = "front-proxy-client"
 
 _AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
@@ -70,7 +71,8 @@ class ControlPlane:
 
     `apiserver` names a program of the catalogue: `kube-apiserver`, `kube-apiserver-oldest` or
     `kube-apiserver-newest`. `controllers` adds the controller manager, `scheduler` the scheduler,
-    `audit` a log of every write (`writes()`).
+    `audit` a log of every write (`writes()`), `aggregation` a front proxy for APIs that others
+    serve, and autoscalers that look every two seconds and may go to zero.
     """
 
     folder: Path
@@ -78,6 +80,7 @@ class ControlPlane:
     controllers: bool = False
     scheduler: bool = False
     audit: bool = False
+    aggregation: bool = False
     port: int = 0
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _programs: dict[str, Path] = field(default_factory=dict)
@@ -91,6 +94,9 @@ class ControlPlane:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         self._authority.make()
+        if self.aggregation:
+            self.front_proxy.make()
+            self.front_proxy.sign(FRONT_PROXY, f"/CN={FRONT_PROXY}")
         for attempt in range(1, START_ATTEMPTS + 1):
             try:
                 self._start()
@@ -113,6 +119,11 @@ class ControlPlane:
     @property
     def _authority(self) -> Authority:
         return Authority(self.folder)
+
+    @property
+    def front_proxy(self) -> Authority:
+        """Signs the API server's certificate towards APIs that others serve."""
+        return Authority(self.folder / "front-proxy")
 
     # Using it
 
@@ -329,6 +340,18 @@ class ControlPlane:
             "--enable-admission-plugins=PodSecurity,ValidatingAdmissionPolicy",
             "--profiling=false",
         ]
+        if self.aggregation:
+            front = self.front_proxy.folder
+            arguments += [
+                f"--requestheader-client-ca-file={front / 'ca.crt'}",
+                f"--requestheader-allowed-names={FRONT_PROXY}",
+                "--requestheader-username-headers=X-Remote-User",
+                "--requestheader-group-headers=X-Remote-Group",
+                "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+                f"--proxy-client-cert-file={front / f'{FRONT_PROXY}.crt'}",
+                f"--proxy-client-key-file={front / f'{FRONT_PROXY}.key'}",
+                "--feature-gates=HPAScaleToZero=true",
+            ]
         if self.audit:
             policy = self._file("audit-policy.json")
             policy.write_text(json.dumps(_AUDIT_POLICY))
@@ -351,6 +374,11 @@ class ControlPlane:
                 f"--service-account-private-key-file={self._file('service-accounts.key')}",
                 f"--root-ca-file={self._file('ca.crt')}",
             ]
+            if self.aggregation:
+                arguments += [
+                    "--horizontal-pod-autoscaler-sync-period=2s",
+                    "--feature-gates=HPAScaleToZero=true",
+                ]
         return arguments
 
     def _file(self, name: str) -> Path:

@@ -162,6 +162,18 @@ nodes:
   {{- toYaml .Values.nodes | nindent 2 }}
 leaderWorkerSet:
   {{- toYaml .Values.leaderWorkerSet | nindent 2 }}
+externalScalers:
+  keda:
+    enabled: {{ .Values.externalScalers.keda.enabled }}
+    {{- if .Values.externalScalers.keda.certificateSecret }}
+    certificate: /etc/stoker-keda
+    verifyClients: {{ .Values.externalScalers.keda.verifyClients }}
+    {{- end }}
+  hpa:
+    enabled: {{ .Values.externalScalers.hpa.enabled }}
+    {{- if .Values.externalScalers.hpa.enabled }}
+    certificate: /etc/stoker-hpa
+    {{- end }}
 watchNamespaces: {{ toJson .Values.watchNamespaces }}
 logLevel: {{ .Values.logLevel | quote }}
 lease:

@@ -179,6 +179,37 @@ class NodesSettings(_Section):
     read: bool = Field(True, description="whether nodes and volumes are looked at: true, false")
 
 
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class KedaSettings(_Section):
+    """The load of services for KEDA, by gRPC."""
+
+    enabled: bool = Field(False, description="whether to serve it: true, false")
+    port: Port = Field(8081, description="port, 1 to 65535")
+    certificate: Path | None = Field(
+        None, description="folder with tls.crt and tls.key; absent: in the clear"
+    )
+    verify_clients: bool = Field(
+        False, description="true or false: whether clients need a certificate that ca.crt signed"
+    )
+
+
+class HpaSettings(_Section):
+    """The load of services as external metrics behind the API server."""
+
+    enabled: bool = Field(False, description="whether to serve it: true, false")
+    port: Port = Field(8443, description="port, 1 to 65535")
+    certificate: Path | None = Field(None, description="folder with tls.crt and tls.key")
+
+
+class ExternalScalersSettings(_Section):
+    """What autoscalers that are not Stoker's are told."""
+
+    keda: KedaSettings = Field(KedaSettings.model_validate({}), description="{enabled, port, …}")
+    hpa: HpaSettings = Field(HpaSettings.model_validate({}), description="{enabled, port, …}")
+
+
 class LeaseSettings(_Section):
     """Who leads, and how fast a dead leader is replaced."""
 
@@ -211,6 +242,9 @@ class Settings(_Section):
         LeaderWorkerSetSettings.model_validate({}), description="{enabled}"
     )
     nodes: NodesSettings = Field(NodesSettings.model_validate({}), description="{read}")
+    external_scalers: ExternalScalersSettings = Field(
+        ExternalScalersSettings.model_validate({}), description="{keda, hpa}"
+    )
     watch_namespaces: tuple[str, ...] = Field((), description="namespaces; empty: all of them")
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error"
@@ -256,6 +290,17 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield (
             f"defaultAccelerator: {settings.default_accelerator!r} is not in the accelerator "
             f"catalogue; write one of: {known}"
+        )
+    hpa, keda = settings.external_scalers.hpa, settings.external_scalers.keda
+    if hpa.enabled and hpa.certificate is None:
+        yield (
+            "externalScalers.hpa.certificate: is missing; the API server speaks TLS alone: write "
+            "the folder with tls.crt and tls.key"
+        )
+    if keda.verify_clients and keda.certificate is None:
+        yield (
+            "externalScalers.keda.verifyClients: needs TLS; write certificate too, or "
+            "verifyClients: false"
         )
     lease = settings.lease
     if not lease.retry_seconds < lease.renew_deadline_seconds < lease.duration_seconds:

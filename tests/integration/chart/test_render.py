@@ -34,7 +34,10 @@ VARIANTS = {
         "--set", "priorityClassName=system-cluster-critical", "--set", "imagePullSecrets={pull}",
         "--set", "nodeSelector.pool=system", "--set", "podLabels.team=ml",
         "--set", "leaderWorkerSet.enabled=true", "--set", "models.allowPickle=true",
-        "--set", "nodes.read=false",
+        "--set", "nodes.read=false", "--set", "externalScalers.keda.enabled=true",
+        "--set", "externalScalers.keda.certificateSecret=keda-tls",
+        "--set", "externalScalers.hpa.enabled=true", "--set", "externalScalers.hpa.caBundle=Q0E=",
+        "--set", "externalScalers.hpa.certificateSecret=metrics-tls",
         "--set-json", 'tolerations=[{"key": "system", "operator": "Exists"}]',
         "--set-json", 'headroom.pools=[{"accelerator": "nvidia-l4", "replicas": 1}]',
     ),
@@ -161,6 +164,28 @@ def test_the_rules_to_bind_by_hand_are_the_charts(helm: Helm) -> None:
     documented = next(each for each in blocks if each["metadata"]["name"] == "stoker-nodes")
     chart = rules_of(helm.render())
     assert documented["rules"] == [r for r in chart if r in documented["rules"]]
+
+
+def test_an_api_that_others_serve_needs_a_certificate(helm: Helm) -> None:
+    arguments = ["template", "stoker", str(CHART), "--set", "externalScalers.hpa.enabled=true"]
+    assert "certificateSecret: is missing" in helm.attempt(*arguments).stderr
+    arguments += ["--set", "externalScalers.hpa.certificateSecret=mine"]
+    assert "caBundle: is missing" in helm.attempt(*arguments).stderr
+
+
+def test_others_are_told_nothing_by_default_and_reach_no_port(helm: Helm) -> None:
+    def ports(*extra: str) -> tuple[set[int], set[str]]:
+        manifests = helm.render(*extra)
+        policy = next(item for item in manifests if item["kind"] == "NetworkPolicy")
+        rules = policy["spec"]["ingress"]
+        kinds = {item["kind"] for item in manifests}
+        return {port["port"] for rule in rules for port in rule["ports"]}, kinds
+
+    assert ports()[0] == {8080}
+    assert "APIService" not in ports()[1]
+    told, kinds = ports("--set", "externalScalers.keda.enabled=true")
+    assert told == {8080, 8081}
+    assert "APIService" not in kinds
 
 
 def test_namespaced_mode_has_no_cluster_role_for_the_operator(helm: Helm) -> None:

@@ -52,6 +52,17 @@ def test_pickles_are_served_where_the_administrator_says_so(tmp_path: Path) -> N
     ("path", "value", "words"),
     [
         ("images.worker", None, ["images.worker: is missing; write image of the worker"]),
+        (
+            "externalScalers",
+            {"hpa": {"enabled": True}},
+            ["externalScalers.hpa.certificate: is missing", "tls.crt"],
+        ),
+        (
+            "externalScalers",
+            {"keda": {"verifyClients": True}},
+            ["externalScalers.keda.verifyClients: needs TLS"],
+        ),
+        ("externalScalers", {"keda": {"port": 0}}, ["externalScalers.keda.port:", "1 to 65535"]),
         ("images.enovy", "x", ["images.enovy: there is no such field", "envoy, picker, worker"]),
         ("engines.vllm.image", "", ["engines.vllm.image:", "stock image of the engine"]),
         ("engines.vllm.allowedArg", ["x"], ["engines.vllm.allowedArg: there is no such field"]),

@@ -1,6 +1,6 @@
 """The process: what runs beside what, what starts when, and what ends it.
 
-    server ──────────────────────────────────────────────────────── always
+    servers ─────────────────────────────────────────────────────── always
     kinds served? ── watches ── store complete? ── ready            every replica
                                      └── lead: renew | passes       the one that holds the Lease
                                      ├── audit, once a minute       every replica
@@ -34,7 +34,10 @@ from stoker.cluster.observe import Observer
 from stoker.cluster.status import StatusWriter
 from stoker.cluster.store import Feed, Store
 from stoker.errors import ClusterUnavailable, StokerError
+from stoker.external.servers import ExternalServers
+from stoker.external.source import Interest, Source, Views
 from stoker.handlers.watch import register, watch
+from stoker.model.load import Load
 from stoker.model.observed import Key
 from stoker.reconcile.platform import platform_of
 from stoker.reconcile.queue import KeyedQueue
@@ -96,7 +99,10 @@ class Operator:
         self._nodes = Nodes(self._client, platform.accelerators) if settings.nodes.read else None
         observer = Observer(self._store, Claims(self._client, self._clock), self._nodes, claims)
         self._scraper = Scraper()
-        self._samplers = Samplers(self._scraper, self._clock, observer.pods, self._queue.add)
+        self._samplers = Samplers(self._scraper, self._clock, observer.pods, self._on_sample)
+        self._interest = Interest(self._clock)
+        self._source = Source(self._clock, self._interest, self._views(observer))
+        self._external = ExternalServers(settings.external_scalers, self._source, client.get)
         self._reconciler = ServiceReconciler(
             clock=self._clock,
             platform=platform,
@@ -106,11 +112,14 @@ class Operator:
             events=EventPoster(self._client, self._clock, pod.name),
             samplers=self._samplers,
             metrics=self._metrics,
+            interest=self._interest,
         )
         self._hints = Hints(
             self._samplers.hint, self._store.service, lambda: self._leadership.leader_address
         )
-        self._server = Server(self._metrics, self._health, self._readiness, self._hints)
+        self._server = Server(
+            self._metrics, self._health, self._readiness, self._hints, self._external.routes()
+        )
         self._metrics.before_scrape(self._refresh_metrics)
         self._synced = False
         self._watch_ended = False
@@ -121,6 +130,7 @@ class Operator:
         await self._server.start(self._options.host, self._options.port)
         tasks: list[asyncio.Task[Any]] = []
         try:
+            await self._external.start(self._options.host)
             if not await _before(stop, self._wait_for_kinds()):
                 return
             watching = asyncio.create_task(self._watch(stop), name="watches")
@@ -229,6 +239,8 @@ class Operator:
         await asyncio.gather(*rest, return_exceptions=True)
         await self._samplers.close()
         await self._leadership.release()
+        # Kopf ends every task of the loop that began after it, those of a server included.
+        await self._external.close()
         self._stop_watching.set()
         watching = [task for task in tasks if task.get_name() == "watches"]
         if watching:
@@ -237,6 +249,24 @@ class Operator:
         await self._hints.close()
         await self._scraper.close()
         await self._client.close()
+
+    def _views(self, observer: Observer) -> Views:
+        def latest(key: Key) -> Load | None:
+            load = self._samplers.latest(key)
+            return load and load.of_pods({pod.name: pod.uid for pod in observer.pods(key)})
+
+        return Views(
+            synced=lambda: self._synced,
+            exists=lambda key: self._store.service(key) is not None,
+            leads=lambda: self._leadership.leads,
+            leader=lambda: self._leadership.leader_address,
+            latest=latest,
+            wake=self._queue.add,
+        )
+
+    def _on_sample(self, key: Key) -> None:
+        self._queue.add(key)
+        self._source.news(key)
 
     def _health(self) -> str | None:
         if self._watch_ended:

@@ -28,10 +28,11 @@ from stoker.errors import (
     Refused,
     Terminating,
 )
+from stoker.external.source import Interest
 from stoker.model import reasons
 from stoker.model.load import Load
 from stoker.model.moment import Moment
-from stoker.model.observed import Key, Observed
+from stoker.model.observed import Key, Observed, ObservedService
 from stoker.model.past import Past
 from stoker.model.plan import Event, Plan
 from stoker.model.platform import Platform
@@ -72,6 +73,7 @@ class ServiceReconciler:
         events: EventPoster,
         samplers: Samplers,
         metrics: Metrics,
+        interest: Interest,
     ) -> None:
         self._clock = clock
         self._platform = platform
@@ -81,6 +83,7 @@ class ServiceReconciler:
         self._events = events
         self._samplers = samplers
         self._metrics = metrics
+        self._interest = interest
         self._histories: dict[Key, History] = {}
         self._windows: dict[Key, Windows] = {}
         self._pasts: dict[Key, Past] = {}
@@ -127,18 +130,17 @@ class ServiceReconciler:
             observed = dataclasses.replace(observed, job_refused=said)
         service = observed.service
         scaling = None if service.spec is None else service.spec.scaling
-        scales = scaling is not None
-        soon = scales or lacks_report(service.status)
-        wanted = soon or measured.lacks_times(service.status)
+        asked_until = self._interest.until(key)  # somebody else's autoscaler wants its load
+        wanted, calm = sampling_of(service, asked=asked_until is not None)
         timed = scaling is not None and scaling.target.timed
-        self._samplers.ensure(key, wanted=wanted, calm=not soon, histograms=timed)
+        self._samplers.ensure(key, wanted=wanted, calm=calm, histograms=timed)
         load = self._load(observed)
         observed = self._with_reports(observed, load)
         observed = dataclasses.replace(observed, past=self._pasts.get(key, Past()))
         history = self._histories.get(key) or autoscale.begin(observed)
         scale = autoscale.decide_service(observed, load, history, self._platform, now)
         self._histories[key] = scale.history
-        blind = now.monotonic + _LOOK_AGAIN_S if soon else None
+        blind = _earliest(None if calm else now.monotonic + _LOOK_AGAIN_S, asked_until)
         steady = self._steady.pop(key, None)
         if steady is not None and steady.holds(observed, scale, now.monotonic):
             self._steady[key] = steady
@@ -212,6 +214,7 @@ class ServiceReconciler:
 
     def _forget(self, key: Key) -> None:
         self._samplers.ensure(key, wanted=False)
+        self._interest.forget(key)
         self._histories.pop(key, None)
         self._windows.pop(key, None)
         self._pasts.pop(key, None)
@@ -220,6 +223,13 @@ class ServiceReconciler:
         self._backoff.succeeded(key)
         self._observer.forget(key)
         self._events.forget(key)
+
+
+def sampling_of(service: ObservedService, *, asked: bool) -> tuple[bool, bool]:
+    """Whether a service is sampled, and whether calmly: a fixed number alone needs no samples."""
+    scales = service.spec is not None and service.spec.scaling is not None
+    soon = scales or asked or lacks_report(service.status)
+    return soon or measured.lacks_times(service.status), not soon
 
 
 def _tags(key: Key, number: int, reason: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ on. A hint names a service and nothing else: it makes the operator look, and who
 make it look at most twenty times a second. A standby passes hints on (`telemetry.hints`).
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from aiohttp import web
@@ -30,6 +30,7 @@ class Server:
         health: Probe,
         ready: Probe,
         hints: Hints,
+        more: Iterable[web.RouteDef] = (),
     ) -> None:
         self._metrics = metrics
         self._hints = hints
@@ -40,6 +41,7 @@ class Server:
                 web.get("/healthz", _probe_handler(health)),
                 web.get("/readyz", _probe_handler(ready)),
                 web.post(f"{PATH_NOTIFY}/{{namespace}}/{{name}}", self._serve_hint),
+                *more,
             ]
         )
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)

@@ -1,0 +1,1 @@
+"""The load of services, told to autoscalers that are not Stoker's: KEDA and HPAs."""

@@ -22,6 +22,7 @@ SCALING = {"reason": "LoadGrew", "message": "", "need": 2, "terms": {}, "places"
 REVISION = {"name": "a", "wanted": 1, "ready": 1}
 TECHNIQUE = {"name": "prefixCaching", "state": "on", "reason": "Planned", "why": ""}
 ESTIMATE = {"low": "1", "typical": "2", "high": "3"}
+RATE = {"type": "Pods", "value": 2, "periodSeconds": 60}
 WINDOW = {"cron": "0 8 * * 1-5", "duration": "10h", "minReplicas": 2}
 ADAPTER = {"name": "a", "uri": "pvc://models/a"}
 # What an object needs beside the field that is tried.
@@ -30,6 +31,7 @@ SEEDS: dict[str, dict[str, Any]] = {
     "spec.model": {"uri": "pvc://models"},
     "spec.scaling": {"maxReplicas": 1000},
     "spec.scaling.schedule[]": WINDOW,
+    **{f"spec.scaling.behavior.{way}.policies[]": RATE for way in ("scaleUp", "scaleDown")},
     "spec.model.adapters[]": ADAPTER,
     "spec.engine.env[]": {"name": "A", "value": ""},
     "spec.template.tolerations[]": {"key": "a"},
@@ -155,6 +157,16 @@ def _latency(path: str) -> list[Case]:
             for case in _duration(f"{path}.{share}", ("1ms", "10m"), ("0ms", "10m1ms"), TEN_MINUTES)
         ),
         Case(path, "cel[0]", {"p50": "1s"}, {}, "a latency target needs a percentile"),
+    ]
+
+
+def _behavior(path: str) -> list[Case]:
+    return [
+        Case(f"{path}.policies", "maxItems", _times(8, RATE), _times(9, RATE), TOO_MANY),
+        Case(f"{path}.policies[].type", "enum", "Percent", "Replicas", '"Pods", "Percent"'),
+        *_number(f"{path}.policies[].value", 1, 1000),
+        *_number(f"{path}.policies[].periodSeconds", 1, 1800),
+        Case(f"{path}.selectPolicy", "enum", "Disabled", "Most", '"Max", "Min", "Disabled"'),
     ]
 
 
@@ -335,6 +347,11 @@ CASES = [
     Case("spec.scaling.schedule[]", "cel[1]", {**WINDOW, "maxReplicas": 2},
          {**WINDOW, "maxReplicas": 1}, "minReplicas must not exceed maxReplicas"),
     *_text("spec.scaling.budget.maxPerHour", 11, "12.50", "$12", "1")[:1],
+    *(
+        case
+        for way in ("scaleUp", "scaleDown")
+        for case in _behavior(f"spec.scaling.behavior.{way}")
+    ),
     Case("spec.scaling.budget.maxPerHour", "maxLength", "123456.1234", "123456.12345", LONG),
     Case("spec.scaling.budget.maxPerHour", "cel[0]", "0.01", "0.00", "must be more than 0"),
     *_duration("spec.scaling.scaleToZeroAfter", ("10s", "24h"), ("9s", "24h1s"), DAY),
@@ -443,6 +460,10 @@ EVERYTHING: dict[str, Any] = {
             "scaleToZeroAfter": "10m", "scaleDownStabilization": "5m",
             "schedule": [{**WINDOW, "timeZone": "Asia/Shanghai", "maxReplicas": 2}],
             "budget": {"maxPerHour": "12.50"},
+            "behavior": {
+                "scaleUp": {"policies": [RATE], "selectPolicy": "Max"},
+                "scaleDown": {"policies": [RATE], "selectPolicy": "Min"},
+            },
         },
         "rollout": {"strategy": "rolling", "maxSurge": 1},
         "frontend": {"replicas": 1, "holdTimeout": "10m", "maxHeld": 500},

@@ -64,6 +64,8 @@ def test_defaults_stand_only_where_the_planner_never_chooses() -> None:
         "spec.optimization.workload.inputTokens": 1024,
         "spec.optimization.workload.outputTokens": 256,
         "spec.rollout.strategy": "rolling",
+        "spec.scaling.behavior.scaleDown.selectPolicy": "Max",
+        "spec.scaling.behavior.scaleUp.selectPolicy": "Max",
         "spec.scaling.minReplicas": 1,
         "spec.scaling.schedule[].timeZone": "UTC",
         "spec.scaling.target.queueDepth": 4,

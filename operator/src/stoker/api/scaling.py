@@ -5,7 +5,7 @@ two entries of a schedule contradict each other, no rule of a schema can tell: t
 those (`stoker.plan.admission`). The same holds for a budget, which needs the price of a plan.
 """
 
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -151,6 +151,47 @@ class Budget(Resource):
     )
 
 
+class ScalingPolicy(Resource):
+    """So much change within so long a time, as in autoscaling/v2."""
+
+    type: Literal["Pods", "Percent"] = Field(
+        description="Pods counts replicas, Percent a share of those at the period's beginning."
+    )
+    value: Annotated[int, Field(ge=1, le=1000)] = Field(
+        description="How many of them may come, or go."
+    )
+    period_seconds: Annotated[int, Field(ge=1, le=1800)] = Field(
+        description="Within how many seconds. 1 to 1800."
+    )
+
+
+class ScalingRules(Resource):
+    """How fast the number may change in one direction."""
+
+    policies: list[ScalingPolicy] = Field(
+        default_factory=list,
+        description="Bounds of the change; none: any change.",
+        max_length=8,
+        json_schema_extra=ATOMIC,
+    )
+    select_policy: Literal["Max", "Min", "Disabled"] = Field(
+        default="Max",
+        description="Which of them holds: Max lets the most change through, Min the least, "
+        "Disabled none but what bounds, schedule and budget ask for.",
+    )
+
+
+class Behavior(Resource):
+    """How fast the number may change, as in autoscaling/v2, without its windows.
+
+    scaleDownStabilization is the window of the way down; the way up has none, as Stoker adds
+    nothing for what is over soon.
+    """
+
+    scale_up: ScalingRules | None = None
+    scale_down: ScalingRules | None = None
+
+
 class Scaling(Resource):
     """Scale by load. While this is present, the number of replicas belongs to Stoker."""
 
@@ -196,6 +237,7 @@ class Scaling(Resource):
         json_schema_extra=ATOMIC,
     )
     budget: Budget | None = None
+    behavior: Behavior | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:

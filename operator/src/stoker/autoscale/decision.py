@@ -36,7 +36,7 @@ from dataclasses import replace
 
 from stoker.autoscale import demand as demands
 from stoker.autoscale import forecast as forecasts
-from stoker.autoscale import latency, targets
+from stoker.autoscale import latency, rates, targets
 from stoker.autoscale.belief import in_progress, problem_of, reason_of, seen_in_part
 from stoker.autoscale.explain import reckon
 from stoker.autoscale.judgement import Present
@@ -44,6 +44,7 @@ from stoker.autoscale.limits import Limits, limits_of
 from stoker.autoscale.memory import moved_to, next_change, record, remember, settled, starting
 from stoker.autoscale.need import PATIENCE_S, need_of, terms_of
 from stoker.autoscale.policy import Policy
+from stoker.autoscale.rates import Behavior
 from stoker.autoscale.sample import Sample
 from stoker.model import reasons
 from stoker.model.load import Load
@@ -69,7 +70,12 @@ def decide(policy: Policy, history: History, sample: Sample, now: Moment) -> Sca
         found = _without_data(policy, history, sample, verdict, now, limits=limits)
     else:
         found = _with_data(policy, history, sample, sample.load, now, limits=limits)
-    return replace(found, wake_at=_earliest(found.wake_at, limits.changes_at))
+    if sample.wanted is None or policy.behavior == Behavior():
+        return replace(found, wake_at=_earliest(found.wake_at, limits.changes_at))
+    history = rates.remember(found.history, sample.wanted, found.replicas, now.monotonic)
+    freed_at = rates.next_change(policy.behavior, history, now.monotonic)
+    wake_at = _earliest(found.wake_at, limits.changes_at, freed_at)
+    return replace(found, history=history, wake_at=wake_at)
 
 
 def _with_data(
@@ -111,6 +117,7 @@ def _with_data(
     replicas, verdict = present.judge()
     if words and verdict.reason == reasons.LOAD_GREW:
         verdict = replace(verdict, message=f"{words}: {need} replicas")
+    replicas, verdict = rates.bound(policy.behavior, history, current, (replicas, verdict), time)
     if first and replicas == current:
         verdict = Verdict(reasons.FIRST_REPLICAS, f"a new service starts with {current}")
     replicas, verdict = limits.clamp(replicas, verdict)

@@ -1,13 +1,14 @@
 """The rules of one service's scaling, read from its spec once."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
 from stoker import quantity
 from stoker.api import scaling as scalings
 from stoker.api.v1alpha1 import InferenceServiceSpec
+from stoker.autoscale.rates import Behavior, behavior_of
 from stoker.model.budget import Budget, budget_of
 from stoker.model.platform import EnginePlatform, Platform
 from stoker.model.scale import Term
@@ -85,6 +86,7 @@ class Policy:
     latency: tuple[LatencyTarget, ...] = ()
     schedule: tuple[Entry, ...] = ()
     budget: Budget | None = None
+    behavior: Behavior = field(default_factory=Behavior)
 
     @property
     def learns(self) -> bool:
@@ -125,6 +127,7 @@ def policy_of(
         ),
         schedule=entries_of(scaling),
         budget=budget_of(scaling, known.price),
+        behavior=behavior_of(scaling),
     )
 
 

@@ -23,6 +23,7 @@ IDLE: Final = "Idle"
 WITHIN_BOUNDS: Final = "WithinBounds"
 WITHIN_SCHEDULE: Final = "WithinSchedule"
 WITHIN_BUDGET: Final = "WithinBudget"
+WITHIN_BEHAVIOR: Final = "WithinBehavior"
 
 # Ready.
 ALL_READY: Final = "AllReady"

@@ -87,6 +87,7 @@ class History:
     lengths: Lengths = field(default_factory=Lengths)
     # Requests ended, tokens of their prompts and answers, by engine pod, at the last look.
     engines: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    changes: tuple[tuple[float, int], ...] = ()  # of the number: when, and by how much
     latencies: Latencies = field(default_factory=Latencies)
     # US dollars per hour for one replica of each revision that runs, where a budget is set.
     prices: Mapping[str, Decimal] = field(default_factory=dict)

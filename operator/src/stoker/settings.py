@@ -177,6 +177,12 @@ class NodesSettings(_Section):
     """What there is to run on."""
 
     read: bool = Field(True, description="whether nodes and volumes are looked at: true, false")
+    wait_seconds: float = Field(
+        900.0, ge=5, le=7200, description="how long a replica may wait for a node, 5 to 7200"
+    )
+    retry_seconds: float = Field(
+        300.0, ge=5, le=3600, description="until it is asked for again the first time, 5 to 3600"
+    )
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]

@@ -523,5 +523,8 @@ EVERYTHING: dict[str, Any] = {
             "accelerator": "cpu", "nodeSeconds": 1, "imageSeconds": 2.5, "loadSeconds": 20,
             "starts": 3, "newest": 1700000000,
         },
+        "capacity": [{
+            "accelerator": "cpu", "granted": 1, "since": TIME, "retryAt": TIME, "attempts": 2,
+        }],
     },
 }  # fmt: skip

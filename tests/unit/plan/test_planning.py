@@ -701,6 +701,16 @@ def test_the_largest_status_is_below_16_kib() -> None:
         "starts": 10**5,
         "newest": 10**10,
     }
+    status["capacity"] = [
+        {
+            "accelerator": f"nvidia-rtx-pro-600{number}",
+            "granted": 1000,
+            "since": "2026-01-01T00:00:00Z",
+            "retryAt": "2026-01-01T00:00:00Z",
+            "attempts": 1000,
+        }
+        for number in range(3)
+    ]
     status["model"]["facts"] = "x" * modelfacts.MAX_BYTES
     status.update(worlds.longest_decisions())
     long = {"reason": "RolloutBlocked", "message": "x" * MESSAGE_LIMIT, "observedGeneration": 1}

@@ -349,7 +349,7 @@ class World:
         for _ in range(told - len(own)):
             name = f"{present.name}-{next(self._numbers)}"
             self.pods[name] = replace(
-                pod(name, component=component, revision=revision, created=next(self._numbers)),
+                pod(name, component=component, revision=revision, created=self.born()),
                 replica_set=f"{present.name}-5d8c",
             )
         body = copy.deepcopy(dict(present.body))
@@ -367,7 +367,7 @@ class World:
         known = self.pods.get(name)
         if known is None:
             self.pods[name] = pod(
-                name, component=Component.FACTS, revision=None, created=next(self._numbers)
+                name, component=Component.FACTS, revision=None, created=self.born()
             )
         elif known.phase in {"Succeeded", "Failed"}:
             word = "Complete" if known.phase == "Succeeded" else "Failed"
@@ -383,6 +383,10 @@ class World:
             return replace(reader, phase="Failed", failures=(last,))
         found = json.dumps({"facts": modelfacts.to_dict(self.model)})
         return replace(reader, phase="Succeeded", result=found)
+
+    def born(self) -> float:
+        """When a pod is made that is made now; each a little later than the one before."""
+        return self.time + 0.001 * next(self._numbers)
 
     def jobs(self) -> list[str]:
         """Names of the Jobs that there are."""

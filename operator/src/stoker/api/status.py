@@ -126,6 +126,18 @@ class StartupStatus(Resource):
     newest: int = Field(description="When the last one of them began, in Unix seconds.")
 
 
+class CapacityStatus(Resource):
+    """An accelerator type that brought no node in time, and when it is asked for again."""
+
+    accelerator: str = Field(description="Its name.")
+    granted: int = Field(description="Replicas that had a node when the others were withdrawn.")
+    since: str = Field(
+        description="When the first of those that got none was asked for.", json_schema_extra=_TIME
+    )
+    retry_at: str = Field(description="When it is asked for again.", json_schema_extra=_TIME)
+    attempts: int = Field(description="Attempts in a row that did not bring all.")
+
+
 class Estimate(Resource):
     """What is expected, and how far off it may be."""
 
@@ -335,6 +347,11 @@ class InferenceServiceStatus(Resource):
         json_schema_extra=ATOMIC,
     )
     startup: StartupStatus | None = None
+    capacity: Annotated[list[CapacityStatus], no_duplicates(lambda each: each.accelerator)] = Field(
+        default_factory=list,
+        description="Accelerator types that brought no node in time.",
+        json_schema_extra=keyed_by("accelerator"),
+    )
     conditions: Annotated[list[Condition], no_duplicates(lambda condition: condition.type)] = Field(
         default_factory=list,
         description="Ready, Planned, Progressing, Schedulable, ScalingActive and others.",

@@ -72,10 +72,14 @@ def record(history: History, policy: Policy, need: int, time: float, *, active: 
 
 
 def settled(history: History, sample: Sample, current: int, time: float) -> bool:
-    """Whether no replica is still warming up, or none is credited any longer."""
+    """Whether no replica is still warming up, or none is credited any longer.
+
+    With replicas that have no node, what is there answers as fast as it can, and more of the same
+    would wait as well: a queue is then no reason to ask for more.
+    """
     if sample.ready >= current:
         return current > 0
-    return sample.ready > 0 and not _credited(history, time)
+    return sample.ready > 0 and not sample.missing and not _credited(history, time)
 
 
 def starting(history: History, sample: Sample, current: int, time: float) -> bool:

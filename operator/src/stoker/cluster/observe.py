@@ -275,6 +275,7 @@ def observed_pod(body: Body) -> ObservedPod:
         ready_at=_since(conditions.get("Ready") or {}),
         replica_set=_replica_set(metadata),
         deletion_cost=_deletion_cost(metadata),
+        gated=scheduled.get("reason") == "SchedulingGated",
     )
 
 

@@ -85,6 +85,7 @@ class ObservedPod:
     ready_at: float | None = None
     replica_set: str | None = None  # that controls it
     deletion_cost: int = 0
+    gated: bool = False  # somebody keeps it from the scheduler, as a queue does
 
 
 @dataclass(frozen=True, slots=True)

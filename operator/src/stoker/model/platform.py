@@ -70,5 +70,9 @@ class Platform:
     allow_pickle: bool = False
     # Whether a replica may span pods, as a LeaderWorkerSet.
     groups: bool = False
+    # How long a replica may wait for a node where no wait was measured, and how long until it is
+    # asked for again.
+    node_wait_s: float = 900.0
+    node_retry_s: float = 300.0
     settle_s: float = 3.0
     drain_s: float = 120.0

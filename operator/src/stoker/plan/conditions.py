@@ -17,8 +17,8 @@ from typing import Final
 from stoker.model import reasons
 from stoker.model.location import location_of
 from stoker.model.plan import Condition, Verdict
-from stoker.plan import facts, failures
-from stoker.plan.situation import Situation
+from stoker.plan import facts, failures, shortage
+from stoker.plan.situation import Finding, Situation
 from stoker.plan.stored import not_honoured
 
 READY: Final = "Ready"
@@ -35,8 +35,6 @@ NAME_TAKEN: Final = "NameTaken"
 RECONCILING: Final = "Reconciling"
 STALLED: Final = "Stalled"
 
-# True, False or Unknown with its verdict, or None: this check has nothing to say.
-Finding = tuple[str, Verdict] | None
 Check = Callable[[Situation], Finding]
 
 # All of them at once leave room for the plan: the status stays below 16 KiB.
@@ -50,7 +48,7 @@ def judge(situation: Situation) -> tuple[Condition, ...]:
         _first(PLANNED, (_not_considered, _planned), situation),
         _first(PROGRESSING, _PROGRESSING_CHECKS, situation),
         _first(SCALING_ACTIVE, (_scaling,), situation),
-        _first(SCHEDULABLE, _SCHEDULABLE_CHECKS, situation),
+        _first(SCHEDULABLE, shortage.SCHEDULABLE_CHECKS, situation),
         _first(MODEL_READY, _MODEL_CHECKS, situation),
         _first(NAME_TAKEN, (_name_taken, _names_free), situation),
     ]
@@ -268,6 +266,7 @@ _READY_CHECKS: Final[tuple[Check, ...]] = (
     _some_ready,
     _claim,  # before failures: a missing claim makes the scheduler speak too, but less clearly
     _planning_waits,
+    shortage.nothing_asked_for,
     _failing,
     _waking,
     _waiting,
@@ -332,7 +331,9 @@ _PROGRESSING_CHECKS: Final[tuple[Check, ...]] = (
     _refused,
     _not_planned,
     _rollout_blocked,
+    shortage.no_room,
     _rolling_out,
+    shortage.withheld,
     _scaling_now,
     _settled,
 )
@@ -344,32 +345,6 @@ _PROGRESSING_CHECKS: Final[tuple[Check, ...]] = (
 def _scaling(situation: Situation) -> Finding:
     scale = situation.scale
     return "True" if scale.active else "False", scale.activity or scale.verdict
-
-
-# Schedulable.
-
-
-def _unschedulable(situation: Situation) -> Finding:
-    resource = situation.replica.accelerators.resource if situation.replica is not None else None
-    verdict = (
-        failures.unschedulable_of((*situation.engines, *situation.followers), resource)
-        or failures.unschedulable_of(situation.readers, resource)
-        or failures.unschedulable_of(situation.frontends, None)
-    )
-    return None if verdict is None else ("False", verdict)
-
-
-def _nothing_to_schedule(situation: Situation) -> Finding:
-    if situation.engines or situation.readers:
-        return None
-    return "Unknown", Verdict(reasons.NOTHING_TO_SCHEDULE, "There is no replica to place.")
-
-
-def _scheduled(_: Situation) -> Finding:
-    return "True", Verdict(reasons.SCHEDULED, "Every pod has a node.")
-
-
-_SCHEDULABLE_CHECKS: Final[tuple[Check, ...]] = (_unschedulable, _nothing_to_schedule, _scheduled)
 
 
 # ModelReady.

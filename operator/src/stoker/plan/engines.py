@@ -116,7 +116,10 @@ def _outdated(now: Situation, revision: str, present: ObservedObject) -> bool:
 
 def _rendered(now: Situation, revision: str, replicas: int) -> dict[str, Any] | None:
     """Today's rendering; None for a revision whose spec or plan is not known (any more)."""
-    if revision != now.revision or now.replica is None:
+    replica = now.replica if revision == now.revision else None
+    if now.probe is not None and revision == now.probe.revision:
+        replica = now.probe.planning.replica
+    if replica is None:
         return None
     owner = objects.owner_of(now.observed.service)
-    return workload.render_workload(owner, revision, now.replica, replicas)
+    return workload.render_workload(owner, revision, replica, replicas)

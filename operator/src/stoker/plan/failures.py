@@ -12,6 +12,7 @@ from typing import Final
 from stoker.model import reasons
 from stoker.model.observed import ContainerFailure, ObservedPod
 from stoker.model.plan import Verdict
+from stoker.plan.capacity import waits_for_volume
 from stoker_worker.contract import Termination, TerminationReason
 
 _PULL: Final = frozenset(
@@ -71,8 +72,13 @@ def failure_of(pods: Iterable[ObservedPod]) -> Verdict | None:
     return None
 
 
-def unschedulable_of(pods: Iterable[ObservedPod], resource: str | None) -> Verdict | None:
-    """What the scheduler says of pods that it cannot place; None when it places all."""
+def unschedulable_of(
+    pods: Iterable[ObservedPod], resource: str | None, until: str | None = None
+) -> Verdict | None:
+    """What the scheduler says of pods that it cannot place; None when it places all.
+
+    `until` is when they are withdrawn; None: never.
+    """
     waiting = sorted(
         (pod for pod in pods if pod.unschedulable is not None and not pod.deleting),
         key=lambda pod: (pod.created, pod.name),
@@ -80,6 +86,19 @@ def unschedulable_of(pods: Iterable[ObservedPod], resource: str | None) -> Verdi
     if not waiting:
         return None
     said = waiting[0].unschedulable or ""
+    if waiting[0].gated:
+        return Verdict(
+            reasons.SCHEDULING_GATED,
+            "The pod is kept from the scheduler by a scheduling gate; a queue such as Kueue lets "
+            "it through when its quota has room. The pod waits for that as long as it takes.",
+        )
+    if waits_for_volume(said):
+        return Verdict(
+            reasons.CLAIM_NOT_BOUND,
+            "A volume of the pod is not there yet; see kubectl get pvc. "
+            f"The scheduler says: {said}",
+        )
+    waits = "until one does" if until is None else f"for one until {until}"
     missing = _INSUFFICIENT.findall(said)
     lacks_accelerator = resource is not None and (
         resource in missing or (not missing and _NO_MATCH.search(said) is not None)
@@ -87,12 +106,12 @@ def unschedulable_of(pods: Iterable[ObservedPod], resource: str | None) -> Verdi
     if lacks_accelerator:
         return Verdict(
             reasons.NO_NODE_FOR_ACCELERATOR,
-            f"No node offers {resource} for this service yet; the pod waits until one does. "
+            f"No node offers {resource} for this service yet; the pod waits {waits}. "
             f"The scheduler says: {said}",
         )
     return Verdict(
         reasons.UNSCHEDULABLE,
-        f"No node can take the pod; it waits until one can. The scheduler says: {said}",
+        f"No node can take the pod; it waits {waits}. The scheduler says: {said}",
     )
 
 

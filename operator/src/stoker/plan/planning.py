@@ -85,15 +85,34 @@ class Planning:
         return () if self.reading is None else self.reading.writes
 
 
-def consider(observed: Observed, spec: InferenceServiceSpec, platform: Platform) -> Planning:
-    """The plan of a service whose spec is not refused."""
-    return _Consideration(observed, spec, platform).decide()
+def consider(
+    observed: Observed,
+    spec: InferenceServiceSpec,
+    platform: Platform,
+    *,
+    among: tuple[str, ...] | None = None,
+    anew: bool = False,
+) -> Planning:
+    """The plan of a service whose spec is not refused.
+
+    `among` are the types that may be chosen or offered, all that the spec names by default; `anew`
+    plans although there is a plan.
+    """
+    return _Consideration(observed, spec, platform, among, anew=anew).decide()
 
 
 class _Consideration:
     """One service in one pass: what all steps need, and the steps."""
 
-    def __init__(self, observed: Observed, spec: InferenceServiceSpec, platform: Platform) -> None:
+    def __init__(
+        self,
+        observed: Observed,
+        spec: InferenceServiceSpec,
+        platform: Platform,
+        among: tuple[str, ...] | None,
+        *,
+        anew: bool,
+    ) -> None:
         service = observed.service
         self._observed = observed
         self._spec = spec
@@ -108,6 +127,8 @@ class _Consideration:
         image = spec.engine.image or platform.engines[spec.engine.name.value].image
         self._engine = measured.engine_of(image)
         self._annotation = service.annotations.get(naming.ANNOTATION_ACCEPT, "")
+        self._among = among
+        self._anew = anew
 
     def decide(self) -> Planning:
         found = self._decide()
@@ -145,7 +166,7 @@ class _Consideration:
         if known is None:
             return self._without_facts(reading, kept)
         question = self._question(known)
-        if kept is not None and kept.model == known.digest:
+        if kept is not None and kept.model == known.digest and not self._anew:
             return self._keep(kept, replace(question, supply=kept.supply), reading)
         return self._plan(replace(question, supply=self._supply(question)), reading)
 
@@ -200,7 +221,7 @@ class _Consideration:
         configuration = kept.configuration
         if configuration is None:
             raise AssertionError("a plan is kept by its configuration")
-        found = choice.answer(question)
+        found = choice.answer(self._limited(question))
         offer = None
         if isinstance(found, Planned) and found.configuration != configuration:
             now = choice.expected_now(question, configuration)
@@ -252,7 +273,7 @@ class _Consideration:
         )
 
     def _plan(self, question: Question, reading: Reading, accepted: str | None = None) -> Planning:
-        found = choice.answer(question)
+        found = choice.answer(self._limited(question))
         if isinstance(found, Infeasible):
             return Planning("False", _impossible(found), None, None, None, reading)
         run = choice.run_of(question, found.configuration)
@@ -291,6 +312,12 @@ class _Consideration:
         status, types = self._observed.service.status, question.request.accelerators
         taught = measured.valid(status, self._engine, known.digest, types)
         return replace(question, measured=taught)
+
+    def _limited(self, question: Question) -> Question:
+        """The same question of those types that may be chosen now."""
+        if self._among is None:
+            return question
+        return replace(question, request=replace(question.request, accelerators=self._among))
 
     def _learned(
         self,

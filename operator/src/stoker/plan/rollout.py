@@ -17,6 +17,14 @@ Rolling, with surge S:
   accelerators are free for R. One that did answer is kept even while none of its replicas is ready:
   a node that restarts must not turn a broken R into an outage.
 
+Where no node came for what the surge asked for (`plan.capacity`), there are two rules more:
+
+* A limit: no more replicas than had a node. Those that have one keep it, then the wanted revision
+  gets what is left of it.
+* A spare: one replica of an old revision may go before the new one is ready, so that its place is
+  free. `old` is then max(0, N - ready(R) - 1), with a surge of 0; never less, so a place that
+  somebody else takes costs one replica and not one after the other.
+
 Recreate: the old ones go first, R starts when the last of their pods is gone.
 
 Several old revisions (a second change during the first) share `old`: what is ready is kept first.
@@ -38,6 +46,7 @@ class RevisionState:
     ready: int  # pods that answer and are not being deleted
     pods: int  # pods that exist, those being deleted included
     served: bool  # whether one of its pods has ever answered
+    placed: int = 0  # replicas that have a node and are not being deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +63,23 @@ def next_step(
     strategy: RolloutStrategy,
     max_surge: int,
     revisions: Iterable[RevisionState],
+    *,
+    spare: int = 0,
+    limit: int | None = None,
 ) -> Step:
-    """The replicas that each revision should have now."""
+    """The replicas that each revision should have now.
+
+    `spare` old replicas may go before new ones are ready; no more than `limit` are asked for.
+    """
     states = {state.name: state for state in revisions}
     new = states.pop(current, RevisionState(current, 0, 0, 0, served=False))
     old = sorted(states.values(), key=lambda state: (-state.ready, not state.served, state.name))
     if strategy is RolloutStrategy.RECREATE:
         replicas = _recreate(wanted, new, old)
     else:
-        replicas = _roll(wanted, max_surge, new, old)
+        replicas = _roll(wanted, max_surge, spare, new, old)
+    if limit is not None:
+        replicas = _within(limit, replicas, [new, *old])
     return Step(
         replicas,
         tuple(state.name for state in old if state.replicas == 0 and state.pods == 0),
@@ -75,10 +92,22 @@ def _recreate(wanted: int, new: RevisionState, old: list[RevisionState]) -> dict
     return {new.name: mine, **{state.name: 0 for state in old}}
 
 
+def _within(limit: int, asked: dict[str, int], order: list[RevisionState]) -> dict[str, int]:
+    """As much of what is asked for as the limit allows: what has a node first, then in order."""
+    given: dict[str, int] = {}
+    for state in order:
+        given[state.name] = min(asked[state.name], state.placed, limit - sum(given.values()))
+    for state in order:
+        left = limit - sum(given.values())
+        given[state.name] += min(asked[state.name] - given[state.name], left)
+    return given
+
+
 def _roll(
-    wanted: int, max_surge: int, new: RevisionState, old: list[RevisionState]
+    wanted: int, max_surge: int, spare: int, new: RevisionState, old: list[RevisionState]
 ) -> dict[str, int]:
-    kept = _share(wanted, new, [state for state in old if state.served and state.replicas > 0])
+    works = [state for state in old if state.served and state.replicas > 0]
+    kept = _share(max(0, wanted - spare), new, works)
     total = sum(kept.values())
     return {
         new.name: min(wanted, wanted + max_surge - total),

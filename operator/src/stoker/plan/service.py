@@ -23,18 +23,21 @@ from stoker.plan import (
     admission,
     conditions,
     engines,
+    fallback,
     frontend,
     leaving,
     nodes,
     others,
-    planning,
     rollout,
+    shortage,
     situation,
     status,
 )
+from stoker.plan.capacity import Capacity
+from stoker.plan.fallback import Arrangement
 from stoker.plan.planning import Planning
 from stoker.plan.situation import Situation
-from stoker.render import learned, objects, support
+from stoker.render import learned, objects, support, workload
 
 
 def plan_service(observed: Observed, scale: ScaleDecision, platform: Platform, now: Moment) -> Plan:
@@ -42,7 +45,7 @@ def plan_service(observed: Observed, scale: ScaleDecision, platform: Platform, n
     if observed.service.deleting:
         # The garbage collector removes what we own; writing now would only make it anew.
         return Plan(actions=())
-    present = situate(observed, scale, platform)
+    present = situate(observed, scale, platform, now)
     writes, notes = _writes(present, platform)
     writes, put_back = others.notice(observed, writes, now)
     changed_back = (*others.recent(observed.past, now), *put_back)
@@ -53,8 +56,10 @@ def plan_service(observed: Observed, scale: ScaleDecision, platform: Platform, n
     return Plan(
         actions=actions.in_order(writes),
         status=status.build_status(present, judged, platform, now),
-        events=status.build_events(present, judged),
-        wake_at=_earlier(scale.wake_at, others.ends_at(changed_back)),
+        events=(*status.build_events(present, judged), *shortage.events(present)),
+        wake_at=_earliest(
+            scale.wake_at, others.ends_at(changed_back), _monotonic(present.capacity, now)
+        ),
         notes=(scale.verdict, *notes),
         costs=costs,
         reports=others.events(put_back, scales=scales) if present.fight is None else (),
@@ -62,17 +67,22 @@ def plan_service(observed: Observed, scale: ScaleDecision, platform: Platform, n
     )
 
 
-def situate(observed: Observed, scale: ScaleDecision, platform: Platform) -> Situation:
+def situate(observed: Observed, scale: ScaleDecision, platform: Platform, now: Moment) -> Situation:
     """Gather what the pass judges by."""
     service = observed.service
     spec = service.spec
     refusal = _refusal(service, platform)
-    planned = unsuitable = None
+    states = situation.revision_states(observed)
+    planned = unsuitable = found = None
+    room = False
     if spec is not None and refusal is None:
-        planned = planning.consider(observed, spec, platform)
+        room = _room(observed, spec, scale, states)
+        found = fallback.arrange(
+            observed, spec, platform, states, wanted=scale.replicas, room=room, now=now
+        )
+        planned = found.planning
         unsuitable = nodes.unsuitable(observed, spec, platform, planned.plan)
     wanted = _revision(service, planned)
-    states = situation.revision_states(observed)
     return Situation(
         observed=observed,
         scale=scale,
@@ -80,14 +90,22 @@ def situate(observed: Observed, scale: ScaleDecision, platform: Platform) -> Sit
         planning=planned,
         revision=wanted,
         states=states,
-        step=_step(spec, scale, wanted, states),
+        step=_step(spec, scale, wanted, states, found, room=room),
         frontend_replicas=1 if spec is None else spec.frontend.replicas,
         unsuitable=unsuitable,
+        capacity=Capacity() if found is None else found.capacity,
+        probe=None if found is None else found.probe,
     )
 
 
-def _earlier(one: float | None, other: float | None) -> float | None:
-    return min((time for time in (one, other) if time is not None), default=None)
+def _earliest(*times: float | None) -> float | None:
+    return min((time for time in times if time is not None), default=None)
+
+
+def _monotonic(known: Capacity, now: Moment) -> float | None:
+    """When the passing of time alone changes what nodes are asked for."""
+    at = known.changes_at
+    return None if at is None else now.monotonic + max(0.0, at - now.unix)
 
 
 def _refusal(service: ObservedService, platform: Platform) -> Verdict | None:
@@ -114,12 +132,61 @@ def _step(
     scale: ScaleDecision,
     wanted: str | None,
     states: tuple[rollout.RevisionState, ...],
+    found: Arrangement | None,
+    *,
+    room: bool,
 ) -> rollout.Step:
     if wanted is None:
         return rollout.Step({}, ())
     strategy = RolloutStrategy.ROLLING if spec is None else spec.rollout.strategy
     surge = 1 if spec is None else spec.rollout.max_surge
-    return rollout.next_step(scale.replicas, wanted, strategy, surge, states)
+    known = Capacity() if found is None else found.capacity
+    stopped = known.limit is not None
+    own = None if found is None or found.probe is None else found.probe.revision
+    step = rollout.next_step(
+        scale.replicas,
+        wanted,
+        strategy,
+        0 if stopped else surge,
+        [_given_up(state, wanted, known) for state in states if state.name != own],
+        spare=int(stopped and room),
+        limit=known.limit,
+    )
+    if own is None:
+        return step
+    return replace(step, replicas={**step.replicas, own: 1})
+
+
+def _given_up(state: rollout.RevisionState, wanted: str, known: Capacity) -> rollout.RevisionState:
+    """An old revision of which nothing has a node has nothing to protect, where none came."""
+    left = any(known.closed(each.accelerator) for each in known.refused)
+    if left and state.name != wanted and state.placed == 0:
+        return replace(state, served=False)
+    return state
+
+
+def _room(
+    observed: Observed,
+    spec: InferenceServiceSpec,
+    scale: ScaleDecision,
+    states: tuple[rollout.RevisionState, ...],
+) -> bool:
+    """Whether an old replica may go before the new one is ready, and leaves room for it."""
+    least = 1 if spec.scaling is None else max(1, spec.scaling.min_replicas)
+    if spec.rollout.strategy is not RolloutStrategy.ROLLING or scale.replicas - 1 < least:
+        return False
+    found = situation.workloads(observed)
+    new = found.get(str(observed.service.status.get("revision", "")))
+    if new is None:
+        return False
+    return any(
+        state.served
+        and state.replicas > 0
+        and state.name in found
+        and found[state.name] is not new
+        and workload.same_place(found[state.name].body, new.body)
+        for state in states
+    )
 
 
 def _writes(present: Situation, platform: Platform) -> tuple[list[Apply | Delete], list[Verdict]]:

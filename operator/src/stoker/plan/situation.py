@@ -4,8 +4,8 @@ Every check of `plan.conditions` and every part of status reads this one value.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from stoker import naming
 from stoker.api.v1alpha1 import InferenceServiceSpec
@@ -15,10 +15,18 @@ from stoker.model.plan import Verdict
 from stoker.model.replica import Replica
 from stoker.model.scale import ScaleDecision
 from stoker.naming import Component
+from stoker.plan import capacity as capacities
 from stoker.plan import failures
+from stoker.plan.capacity import Capacity
+from stoker.plan.fallback import Probe
 from stoker.plan.planning import Planning
 from stoker.plan.rollout import RevisionState, Step
-from stoker.render import engine, workload
+from stoker.render import engine, group, workload
+
+# What a check of a condition finds: True, False or Unknown with its verdict; None: nothing to say.
+Finding = tuple[str, Verdict] | None
+
+_ENDED: Final = frozenset({"Succeeded", "Failed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,8 @@ class Situation:
     frontend_replicas: int
     unsuitable: Verdict | None = None  # what the planned type's nodes say against the plan
     fight: Verdict | None = None  # who else changes the number of replicas again and again
+    capacity: Capacity = field(default_factory=Capacity)  # which nodes did not come
+    probe: Probe | None = None  # the type that is asked for beside the one that runs
 
     @property
     def replica(self) -> Replica | None:
@@ -88,7 +98,23 @@ class Situation:
     @property
     def others(self) -> list[RevisionState]:
         """Older revisions of which something is left."""
-        return [s for s in self.states if s.name != self.revision and (s.replicas or s.pods)]
+        own = {self.revision, None if self.probe is None else self.probe.revision}
+        return [s for s in self.states if s.name not in own and (s.replicas or s.pods)]
+
+    @property
+    def withheld(self) -> int:
+        """Replicas that are wanted and not asked for, because no node comes for them."""
+        if self.capacity.limit is None:
+            return 0
+        return max(0, self.scale.replicas - sum(self.step.replicas.values()))
+
+    @property
+    def no_room(self) -> bool:
+        """Whether the new revision is not asked for, because no node comes for it."""
+        stopped = (
+            self.capacity.limit is not None and self.step.replicas.get(self.revision or "") == 0
+        )
+        return stopped and not self.wants_nothing
 
     @property
     def claim_problem(self) -> tuple[str, str | None] | None:
@@ -104,9 +130,15 @@ class Situation:
         resource = self.replica.accelerators.resource if self.replica is not None else None
         return (
             failures.failure_of(self.mine)
-            or failures.unschedulable_of(self.mine, resource)
+            or failures.unschedulable_of(self.mine, resource, self.until)
             or refused_pods(self.observed, self.revision)
         )
+
+    @property
+    def until(self) -> str | None:
+        """When pods that wait for a node are withdrawn."""
+        at = self.capacity.until
+        return None if at is None else capacities.rfc3339(at)
 
     @property
     def wants_nothing(self) -> bool:
@@ -163,9 +195,34 @@ def revision_states(observed: Observed) -> tuple[RevisionState, ...]:
                 ready=ready,
                 pods=max(exist, name in lingering),
                 served=ready > 0 or engine.was_served(body),
+                placed=_placed(observed, name, present),
             )
         )
     return tuple(states)
+
+
+def _placed(observed: Observed, revision: str, present: ObservedObject | None) -> int:
+    """Replicas of a revision that have a node.
+
+    Of groups the highest goes first, so those below one that has all its nodes count with it.
+    """
+    pods = [
+        pod
+        for pod in observed.pods
+        if pod.revision == revision
+        and (pod.scheduled or pod.ready)
+        and not pod.deleting
+        and pod.phase not in _ENDED
+    ]
+    if present is None or present.kind != group.KIND:
+        return sum(pod.component is Component.ENGINE for pod in pods)
+    found: dict[int, int] = {}
+    for pod in pods:
+        number = pod.name.removeprefix(f"{present.name}-").partition("-")[0]
+        if number.isdecimal():
+            found[int(number)] = found.get(int(number), 0) + 1
+    size = group.size_of(present.body)
+    return max((number + 1 for number, count in found.items() if count >= size), default=0)
 
 
 def refused_pods(observed: Observed, revision: str | None) -> Verdict | None:

@@ -18,7 +18,7 @@ from stoker.model.plan import Condition, Event
 from stoker.model.platform import Platform
 from stoker.model.startup import startup_status
 from stoker.naming import Component
-from stoker.plan import decisions, replica
+from stoker.plan import capacity, decisions, replica
 from stoker.plan.conditions import NAME_TAKEN, NODES_UNSUITABLE, READY, SCALED_BY_OTHERS
 from stoker.plan.situation import Situation
 from stoker.render import addresses
@@ -32,6 +32,7 @@ _EXPECTED: Final = frozenset(
         reasons.FIXED_REPLICAS,
         reasons.FRONTEND_NOT_READY,
         reasons.METRICS_MISSING,
+        reasons.NO_NODE_CAME,  # which has events of its own
         reasons.READING_MODEL,
         reasons.SETTLED,
         reasons.WAITING_FOR_PODS,
@@ -80,6 +81,8 @@ def build_status(
     if startup is not None:
         status["startup"] = startup
     status.update(decisions.changes(before, situation.scale, now))
+    if situation.capacity.refused:
+        status["capacity"] = capacity.status_of(situation.capacity)
     return status
 
 

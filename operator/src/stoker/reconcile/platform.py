@@ -55,6 +55,8 @@ def platform_of(settings: Settings, operator_namespace: str) -> Platform:
         allowed_runtime_classes=settings.allowed.runtime_classes,
         allow_pickle=settings.models.allow_pickle,
         groups=settings.leader_worker_set.enabled,
+        node_wait_s=settings.nodes.wait_seconds,
+        node_retry_s=settings.nodes.retry_seconds,
         settle_s=settings.drain.settle_seconds,
         drain_s=settings.drain.drain_seconds,
     )

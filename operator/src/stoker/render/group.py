@@ -134,6 +134,12 @@ def rescale(observed: Mapping[str, Any], replicas: int) -> Manifest:
     return {**engine.rescale(observed, replicas), "apiVersion": API_VERSION, "kind": KIND}
 
 
+def size_of(observed: Mapping[str, Any]) -> int:
+    """Pods of one group of a LeaderWorkerSet as the API server has it."""
+    size = ((observed.get("spec") or {}).get("leaderWorkerTemplate") or {}).get("size")
+    return size if isinstance(size, int) else 1
+
+
 def ranks_of(replica: Replica) -> int:
     """Ranks of the engine by its flags: tensor x pipeline x data."""
     args = dict(replica.args)

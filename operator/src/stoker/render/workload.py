@@ -41,13 +41,38 @@ def rescale(kind: str, observed: Mapping[str, Any], replicas: int) -> Manifest:
 
 def image_of(observed: Mapping[str, Any]) -> str | None:
     """The engine's image in a workload as the API server has it; None where it cannot be told."""
+    image = _engine_of(_pod_of(observed)).get("image")
+    return image if isinstance(image, str) else None
+
+
+def same_place(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether a replica of the other finds room where one of the first was."""
+    return _place_of(one) == _place_of(other)
+
+
+def _place_of(observed: Mapping[str, Any]) -> tuple[object, ...]:
+    """Which nodes a replica may run on, and what only some nodes have that it takes of them."""
+    pod = _pod_of(observed)
+    limits = (_engine_of(pod).get("resources") or {}).get("limits") or {}
+    devices = {name: amount for name, amount in limits.items() if "/" in name}
+    return pod.get("nodeSelector") or {}, pod.get("affinity") or {}, devices, _pods_of(observed)
+
+
+def _pods_of(observed: Mapping[str, Any]) -> int:
+    return group.size_of(observed)
+
+
+def _pod_of(observed: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The spec of the pod that serves."""
     spec = observed.get("spec") or {}
     template = spec.get("template") or (spec.get("leaderWorkerTemplate") or {}).get(
         "leaderTemplate"
     )
-    pod = (template or {}).get("spec") or {}
+    return (template or {}).get("spec") or {}
+
+
+def _engine_of(pod: Mapping[str, Any]) -> Mapping[str, Any]:
     for container in pod.get("containers") or ():
         if container.get("name") == engine.CONTAINER:
-            image = container.get("image")
-            return image if isinstance(image, str) else None
-    return None
+            return dict(container)
+    return {}

@@ -8,7 +8,7 @@ import pytest
 
 from stoker import autoscale, naming
 from stoker.model import reasons
-from stoker.model.observed import ObservedPod
+from stoker.model.observed import ContainerFailure, ObservedPod
 from stoker.model.plan import Event
 from stoker.naming import Component
 from stoker.plan import capacity
@@ -152,6 +152,8 @@ def test_the_preferred_type_is_tried_again_beside_what_serves() -> None:
     assert world.status["plan"]["accelerator"] == L4
     assert world.status["revision"] == serving
     assert world.condition("Ready")["reason"] == reasons.ALL_READY
+    assert world.condition("Schedulable")["status"] == "True"
+    assert world.condition("Progressing")["reason"] == reasons.SETTLED
     world.live(16)
     assert world.asked() == {L4: 1}
     assert world.answers() == {L4: 1}
@@ -469,7 +471,7 @@ def test_a_pod_that_has_a_node_and_does_not_start_is_another_matter() -> None:
     for name, each in world.pods.items():
         if "-engine-" in name:
             assert each.revision is not None
-            world.broken[each.revision] = (worlds.ContainerFailure("engine", "ErrImagePull", ""),)
+            world.broken[each.revision] = (ContainerFailure("engine", "ErrImagePull", ""),)
     world.live(20, step=60)
     assert world.status["plan"]["accelerator"] == A100
     assert "capacity" not in world.status

@@ -688,9 +688,9 @@ def test_the_largest_status_is_below_16_kib() -> None:
     for condition in status["conditions"]:
         condition["lastTransitionTime"] = "2026-01-01T00:00:00Z"
     for technique in status["plan"]["techniques"]:
-        technique["why"] = "x" * (125 if technique["state"] == "off" else 140)
+        technique["why"] = "x" * (120 if technique["state"] == "off" else 140)
     status["plan"]["alternatives"] = [
-        {"change": "x" * 100, "concurrency": 10**6, "pricePerHour": "1000.00"}
+        {"change": "x" * 90, "concurrency": 10**6, "pricePerHour": "1000.00"}
     ] * 5
     way = Measured("nvidia-rtx-pro-6000", ("16x16x16", "bitsandbytes", "fp8"), 2.0, 10.0, 10.0)
     told = measured.status_of([way] * 3, "image 0123456789", "sha256:" + "x" * 64)

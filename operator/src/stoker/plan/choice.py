@@ -14,6 +14,7 @@ from stoker.catalog.engines import EngineFeatures
 from stoker.catalog.gpus import Gpu
 from stoker.catalog.load import builtin_engines
 from stoker.model.inventory import Supply
+from stoker.model.plan import Verdict
 from stoker.model.platform import Platform
 from stoker.model.replica import Run
 from stoker.model.sizing import Configuration, Expected, Infeasible, Planned, Request
@@ -21,6 +22,7 @@ from stoker.model.timing import Seen
 from stoker.plan import measured
 from stoker.plan.measured import Measured
 from stoker.plan.replica import types_of
+from stoker.plan.stored import money
 from stoker.planner import decide, feedback, flags
 from stoker.planner.ask import Ask
 from stoker.planner.calibration import Calibration, calibration_of, corrected
@@ -32,6 +34,7 @@ from stoker_worker import modelfacts
 from stoker_worker.modelfacts import ModelFacts
 
 _KEPT: Final = 512
+_REMEDIES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,19 @@ def times_found(
         feedback.first_token(estimator, configuration, seen),
         feedback.next_token(estimator, configuration, seen),
     )
+
+
+def impossible(found: Infeasible) -> Verdict:
+    """The planner's words, with the first ways out."""
+    message = found.verdict.message.rstrip(".")
+    ways = []
+    for each in found.remedies[:_REMEDIES]:
+        price = money(each.expected.price_per_hour)
+        costs = "" if price is None else f", ${price} per hour"
+        ways.append(f"{each.change} ({each.concurrency} at once{costs})")
+    if ways:
+        message = f"{message}. What would do: {'; or '.join(ways)}"
+    return Verdict(found.verdict.reason, f"{message}.")
 
 
 def _estimator(question: Question, configuration: Configuration) -> Estimator:

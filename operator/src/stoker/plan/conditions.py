@@ -316,7 +316,7 @@ def _rolling_out(situation: Situation) -> Finding:
 
 def _scaling_now(situation: Situation) -> Finding:
     wanted = situation.scale.replicas
-    exist = sum(not pod.deleting for pod in situation.engines)
+    exist = sum(not pod.deleting for pod in situation.asked)
     if situation.state.ready == wanted == exist:
         return None
     return "True", Verdict(reasons.SCALING, f"On the way to {wanted} replicas.")

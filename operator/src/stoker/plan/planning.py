@@ -21,7 +21,7 @@ by the same order, so that a node that comes or goes neither replaces a plan nor
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 from stoker import naming
 from stoker.api.v1alpha1 import InferenceServiceSpec
@@ -40,7 +40,6 @@ from stoker.plan.measured import Measured
 from stoker.plan.offers import Offer
 from stoker.plan.stored import (
     Stored,
-    money,
     not_honoured,
     planned_status,
     residual,
@@ -51,8 +50,6 @@ from stoker.planner.request import digest_of, explicit
 from stoker.planner.unplanned import explicit_args
 from stoker_worker import modelfacts
 from stoker_worker.modelfacts import ModelFacts
-
-_REMEDIES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +272,7 @@ class _Consideration:
     def _plan(self, question: Question, reading: Reading, accepted: str | None = None) -> Planning:
         found = choice.answer(self._limited(question))
         if isinstance(found, Infeasible):
-            return Planning("False", _impossible(found), None, None, None, reading)
+            return Planning("False", choice.impossible(found), None, None, None, reading)
         run = choice.run_of(question, found.configuration)
         replica = self._replica(run)
         digest = question.model.digest
@@ -398,16 +395,3 @@ class _Consideration:
 
     def _summary(self, question: Question, planned: Planned) -> str:
         return replicas.describe(self._replica(choice.run_of(question, planned.configuration)))
-
-
-def _impossible(found: Infeasible) -> Verdict:
-    """The planner's words, with the first ways out."""
-    message = found.verdict.message.rstrip(".")
-    ways = []
-    for each in found.remedies[:_REMEDIES]:
-        price = money(each.expected.price_per_hour)
-        costs = "" if price is None else f", ${price} per hour"
-        ways.append(f"{each.change} ({each.concurrency} at once{costs})")
-    if ways:
-        message = f"{message}. What would do: {'; or '.join(ways)}"
-    return Verdict(found.verdict.reason, f"{message}.")

@@ -158,9 +158,9 @@ def _step(
 
 
 def _given_up(state: rollout.RevisionState, wanted: str, known: Capacity) -> rollout.RevisionState:
-    """An old revision of which nothing has a node has nothing to protect, where none came."""
-    left = any(known.closed(each.accelerator) for each in known.refused)
-    if left and state.name != wanted and state.placed == 0:
+    """An old revision of which nothing has a node protects nothing, where a type was left."""
+    left = (each.accelerator for each in known.refused if each.accelerator != known.here)
+    if any(map(known.closed, left)) and state.name != wanted and state.placed == 0:
         return replace(state, served=False)
     return state
 

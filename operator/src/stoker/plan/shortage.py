@@ -53,7 +53,8 @@ def _no_node_came(situation: Situation) -> Finding:
 
 def _unschedulable(situation: Situation) -> Finding:
     resource = situation.replica.accelerators.resource if situation.replica is not None else None
-    engines = (*situation.engines, *situation.followers)
+    trial = None if situation.probe is None else situation.probe.revision
+    engines = (*situation.asked, *(pod for pod in situation.followers if pod.revision != trial))
     verdict = (
         failures.unschedulable_of(engines, resource, situation.until)
         or failures.unschedulable_of(situation.readers, resource)

@@ -62,6 +62,12 @@ class Situation:
         return pods_of(self.observed, Component.ENGINE)
 
     @property
+    def asked(self) -> list[ObservedPod]:
+        """The same without what is only tried."""
+        trial = None if self.probe is None else self.probe.revision
+        return [pod for pod in self.engines if trial is None or pod.revision != trial]
+
+    @property
     def frontends(self) -> list[ObservedPod]:
         """Frontend pods."""
         return pods_of(self.observed, Component.FRONTEND)

@@ -26,13 +26,14 @@ class Run:
         self.policy = policy
         self.wanted = wanted
         self.ready = ready
+        self.missing = 0  # of those that are wanted, without a node
         self.time = 1000.0
         self.total = 0.0
         self.history = History()
         self.decision: ScaleDecision | None = None
 
     def step(self, load: Load | None) -> ScaleDecision:
-        sample = Sample(self.wanted, self.ready, load)
+        sample = Sample(self.wanted, self.ready, load, self.missing)
         now = Moment(monotonic=self.time, unix=self.time)
         self.decision = decide(self.policy, self.history, sample, now)
         self.history = self.decision.history
@@ -117,6 +118,22 @@ def test_a_replica_that_never_comes_does_not_hold_the_others_back() -> None:
     run.see(waiting=8, running=8)
     assert run.see(600, waiting=12, running=8).replicas == 2
     assert run.see(400, waiting=12, running=8).replicas > 2
+
+
+def test_replicas_without_a_node_are_no_reason_to_ask_for_more_of_them() -> None:
+    run = Run()
+    run.see(waiting=8, running=8)
+    assert run.wanted == 2
+    run.missing = 1
+    # As many as can carry what is there, and not one for every four that wait.
+    assert run.see(1500, waiting=40, running=8).replicas == 4
+    run = Run()
+    run.see(waiting=8, running=8)
+    run.missing = 1
+    assert run.see(1500, waiting=12, running=8).replicas == 2
+    # Less load asks for less, whoever is missing.
+    run.see(40, running=8)
+    assert run.wanted == 1
 
 
 def test_a_queue_keeps_warming_replicas_even_without_a_window() -> None:

@@ -82,6 +82,12 @@ def test_the_schedulers_no_is_kept_in_its_words() -> None:
     seen = observed_pod(pod({"conditions": [said]}))
     assert seen.unschedulable == "0/3 nodes: Insufficient gpu"
     assert not seen.scheduled
+    assert not seen.gated
+
+
+def test_a_pod_that_is_kept_from_the_scheduler_is_told_apart() -> None:
+    held = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}
+    assert observed_pod(pod({"conditions": [held]})).gated
 
 
 def test_a_container_that_is_being_made_has_not_failed() -> None:

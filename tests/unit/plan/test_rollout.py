@@ -252,3 +252,38 @@ def test_recreate_never_runs_two_revisions(start: list[tuple[int, int]], wanted:
         cluster.tell(step.replicas, step.finished)
         cluster.act(ready=True, broken=set())
     assert {name: now.replicas for name, now in cluster.states.items()} == {"new": wanted}
+
+
+@given(
+    starts,
+    st.integers(0, 6),
+    st.integers(0, 1),
+    st.integers(0, 8),
+    st.lists(st.integers(0, 8), min_size=4, max_size=4),
+)
+def test_no_more_than_the_limit_and_what_has_a_node_first(
+    start: list[tuple[int, int]], wanted: int, spare: int, limit: int, placed: list[int]
+) -> None:
+    states = [
+        replace(state(name, count, min(count, ready)), placed=min(count, there))
+        for name, (count, ready), there in zip(("new", "a", "b"), start, placed, strict=False)
+    ]
+    free = next_step(wanted, "new", ROLLING, 0, states, spare=spare).replicas
+    step = next_step(wanted, "new", ROLLING, 0, states, spare=spare, limit=limit).replicas
+    assert sum(step.values()) == min(limit, sum(free.values()))
+    assert all(0 <= step[name] <= free[name] for name in free)
+    there = {each.name: min(each.placed, free[each.name]) for each in states}
+    if sum(there.values()) <= limit:
+        assert all(step[name] >= count for name, count in there.items())
+
+
+@given(st.integers(2, 6))
+def test_places_of_old_replicas_are_enough_for_a_whole_change(wanted: int) -> None:
+    cluster = Cluster({"old": state("old", wanted, wanted)})
+    for _ in range(30):
+        step = next_step(wanted, "new", ROLLING, 0, cluster.states.values(), spare=1)
+        assert sum(step.replicas.values()) <= wanted
+        cluster.tell(step.replicas, step.finished)
+        assert cluster.ready >= wanted - 1
+        cluster.act(ready=True, broken=set())
+    assert {name: now.replicas for name, now in cluster.states.items()} == {"new": wanted}

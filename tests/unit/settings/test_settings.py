@@ -39,6 +39,7 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
     assert platform.engines["vllm"].allowed_args == {"max-num-seqs"}
     assert platform.accelerators["cpu"].resource is None
     assert platform.drain_s == 120
+    assert (platform.node_wait_s, platform.node_retry_s) == (900, 300)
     assert platform.allowed_labels == ()
     assert platform.allow_pickle is False
 
@@ -70,6 +71,7 @@ def test_pickles_are_served_where_the_administrator_says_so(tmp_path: Path) -> N
         ("engines", {}, ["engines:", "engine catalogue"]),
         ("defaultAccelerator", "h100", ["'h100' is not in the accelerator", "cpu, nvidia"]),
         ("drain", {"drainSeconds": -1}, ["drain.drainSeconds:", "1 to 3600"]),
+        ("nodes", {"waitSeconds": 1}, ["nodes.waitSeconds:", "5 to 7200"]),
         ("models", {"allowPickles": True}, ["models.allowPickles: there is no", "allowPickle?"]),
         ("models", {"allowPickle": "perhaps"}, ["models.allowPickle:", "runs the code in it"]),
         ("logLevel", "loud", ["logLevel:", "debug, info, warning or error"]),

@@ -418,6 +418,30 @@ def test_a_new_revision_without_room_goes_to_the_next_type() -> None:
     assert world.answers() == {A100: 1}
 
 
+def test_a_change_of_the_type_waits_beside_what_serves() -> None:
+    world = Scarce({A100: 0, L4: 3}, **ONE, replicas=3)
+    world.live(2)
+    (old,) = world.replicas()
+    world.change(
+        worlds.spec(**{**ONE, "accelerator": {"types": [A100], "perReplica": 1}}, replicas=3)
+    )
+    world.live(17)
+    assert world.asked() == {L4: 3}
+    told = world.condition("Progressing")
+    assert (told["status"], told["reason"]) == ("False", reasons.ROLLOUT_BLOCKED)
+    assert "the old revision serves meanwhile" in told["message"]
+    assert "recreate" not in told["message"]  # its place would not do
+    # Some of the new type come: both serve, and nothing is lost.
+    world.nodes[A100] = 1
+    world.live(25)
+    assert world.answers() == {A100: 1, L4: 2}
+    assert world.condition("Progressing")["reason"] == reasons.ROLLOUT_BLOCKED
+    world.nodes[A100] = 4
+    world.live(20)
+    assert world.answers() == {A100: 3}
+    assert old not in world.replicas()
+
+
 def test_spot_before_on_demand_is_an_order_of_two_types() -> None:
     spot, sure = PLANNING.accelerators[A100], PLANNING.accelerators[L4]
     assert (spot.name, sure.name) == (A100, L4)  # any two entries, as docs/scaling.md writes them

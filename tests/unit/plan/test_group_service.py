@@ -1,7 +1,6 @@
 """Stories of a service whose replicas span pods: groups come, go, fail and are replaced."""
 
 import copy
-import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -31,7 +30,6 @@ class GroupWorld(World):
         super().__init__(wanted, platform)
         self.stuck: dict[str, str] = {}  # by pod: what the scheduler says
         self.hold_leaders = False
-        self._born = itertools.count(1)
 
     def run_pods(self, *, start: bool = True, finish: bool = True) -> None:
         leaders = {name for name, each in self.pods.items() if each.component is Component.ENGINE}
@@ -46,7 +44,9 @@ class GroupWorld(World):
                 self._run_group(present)
         for name, said in self.stuck.items():
             if name in self.pods:
-                self.pods[name] = replace(self.pods[name], ready=False, unschedulable=said)
+                self.pods[name] = replace(
+                    self.pods[name], ready=False, scheduled=False, unschedulable=said
+                )
         for name, each in self.pods.items():
             if self.hold_leaders and each.component is Component.ENGINE:
                 self.pods[name] = replace(each, ready=False)
@@ -60,7 +60,7 @@ class GroupWorld(World):
                 if name not in self.pods:
                     component = Component.FOLLOWER if rank else Component.ENGINE
                     self.pods[name] = worlds.pod(
-                        name, component=component, revision=revision, created=next(self._born)
+                        name, component=component, revision=revision, created=self.born()
                     )
         for name, each in self.pods.items():
             own = each.component is Component.ENGINE and name.startswith(f"{present.name}-")
@@ -232,6 +232,37 @@ def test_what_keeps_a_follower_from_working_is_told() -> None:
     world.pods[follower] = replace(there, failures=(failure,))
     world.look()
     assert world.condition("Ready")["reason"] == reasons.GROUP_BROKEN
+
+
+def test_a_group_that_lacks_a_node_is_withdrawn_and_none_below_it() -> None:
+    world = settled(replicas=3)
+    ((revision, _),) = world.groups().items()
+    (name,) = {follower.rpartition("-")[0].rpartition("-")[0] for follower in world.followers()}
+    said = "0/2 nodes are available: 2 Insufficient cpu."
+    world.stuck = {f"{name}-2-1": said}
+    del world.pods[f"{name}-2-1"]  # its node is gone, and no other comes
+
+    def live() -> None:
+        for _ in range(20):
+            world.look()
+            world.run_pods()
+            world.time += 59
+
+    live()
+    assert world.groups() == {revision: 2}
+    (entry,) = world.status["capacity"]
+    assert (entry["granted"], entry["attempts"]) == (2, 1)
+    assert world.condition("Schedulable")["reason"] == reasons.NO_NODE_CAME
+    assert said in world.condition("Schedulable")["message"]
+    # The highest group goes first, whatever it lacks: what is below it costs more than a wait.
+    world.stuck = {}
+    live()
+    assert world.groups() == {revision: 3}
+    assert "capacity" not in world.status
+    world.stuck = {f"{name}-0-1": said}
+    del world.pods[f"{name}-0-1"]
+    live()
+    assert world.groups() == {revision: 3}
 
 
 def test_without_the_administrators_consent_nothing_runs_and_it_is_said() -> None:

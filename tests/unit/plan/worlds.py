@@ -342,8 +342,9 @@ class World:
             if each.component is component and each.revision == revision and not each.deleting
         ]
         told = present.body["spec"]["replicas"]
-        # As a ReplicaSet does: those that are not ready go first, then those that cost less.
-        own.sort(key=lambda each: (each.ready, each.deletion_cost))
+        # As a ReplicaSet does: those without a node go first, then those that are not ready, then
+        # those that cost less.
+        own.sort(key=lambda each: (each.scheduled, each.ready, each.deletion_cost))
         for each in own[: max(0, len(own) - told)]:
             self.pods[each.name] = replace(each, deleting=True)
         for _ in range(told - len(own)):

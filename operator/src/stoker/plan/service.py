@@ -74,9 +74,10 @@ def situate(observed: Observed, scale: ScaleDecision, platform: Platform, now: M
     refusal = _refusal(service, platform)
     states = situation.revision_states(observed)
     planned = unsuitable = found = None
-    room = False
+    shares = room = False
     if spec is not None and refusal is None:
-        room = _room(observed, spec, scale, states)
+        shares = _shares_place(observed, states)
+        room = shares and _may_go(spec, scale)
         found = fallback.arrange(
             observed, spec, platform, states, wanted=scale.replicas, room=room, now=now
         )
@@ -95,6 +96,8 @@ def situate(observed: Observed, scale: ScaleDecision, platform: Platform, now: M
         unsuitable=unsuitable,
         capacity=Capacity() if found is None else found.capacity,
         probe=None if found is None else found.probe,
+        shares=shares,
+        room=room,
     )
 
 
@@ -165,16 +168,14 @@ def _given_up(state: rollout.RevisionState, wanted: str, known: Capacity) -> rol
     return state
 
 
-def _room(
-    observed: Observed,
-    spec: InferenceServiceSpec,
-    scale: ScaleDecision,
-    states: tuple[rollout.RevisionState, ...],
-) -> bool:
-    """Whether an old replica may go before the new one is ready, and leaves room for it."""
+def _may_go(spec: InferenceServiceSpec, scale: ScaleDecision) -> bool:
+    """Whether an old replica may go before the new one is ready."""
     least = 1 if spec.scaling is None else max(1, spec.scaling.min_replicas)
-    if spec.rollout.strategy is not RolloutStrategy.ROLLING or scale.replicas - 1 < least:
-        return False
+    return spec.rollout.strategy is RolloutStrategy.ROLLING and scale.replicas - 1 >= least
+
+
+def _shares_place(observed: Observed, states: tuple[rollout.RevisionState, ...]) -> bool:
+    """Whether an old replica has a place that would do for the new one."""
     found = situation.workloads(observed)
     new = found.get(str(observed.service.status.get("revision", "")))
     if new is None:

@@ -32,7 +32,7 @@ def nothing_asked_for(situation: Situation) -> Finding:
 def no_room(situation: Situation) -> Finding:
     """The new revision finds none beside the old one, which cannot make way for it."""
     told = here(situation)
-    if told is None or not situation.no_room or not situation.others:
+    if told is None or not situation.others or situation.room:
         return None
     return "False", Verdict(reasons.ROLLOUT_BLOCKED, told.message)
 
@@ -134,13 +134,15 @@ def _verdict(situation: Situation, entry: Refused, words: str) -> Verdict:
 
 def _now(situation: Situation) -> str:
     limit = situation.capacity.limit or 0
-    if situation.no_room and situation.others:
+    if situation.others and situation.room:
+        return "old replicas go one by one before new ones are ready, so that these find room"
+    if situation.others and situation.shares:
         return (
             "the old revision serves meanwhile; with rollout.strategy: recreate the new one would "
             "take its place"
         )
-    if situation.others and sum(situation.step.replicas.values()) >= situation.scale.replicas:
-        return "old replicas go one by one before new ones are ready, so that these find room"
+    if situation.others:
+        return "the old revision serves meanwhile"
     if limit == 0:
         return "no replica is asked for meanwhile"
     replicas = "1 replica that has" if limit == 1 else f"{limit} replicas that have"

@@ -45,6 +45,8 @@ class Situation:
     fight: Verdict | None = None  # who else changes the number of replicas again and again
     capacity: Capacity = field(default_factory=Capacity)  # which nodes did not come
     probe: Probe | None = None  # the type that is asked for beside the one that runs
+    shares: bool = False  # whether an old replica has a place that would do for a new one
+    room: bool = False  # and may leave it before the new one is ready
 
     @property
     def replica(self) -> Replica | None:
@@ -113,14 +115,6 @@ class Situation:
         if self.capacity.limit is None:
             return 0
         return max(0, self.scale.replicas - sum(self.step.replicas.values()))
-
-    @property
-    def no_room(self) -> bool:
-        """Whether the new revision is not asked for, because no node comes for it."""
-        stopped = (
-            self.capacity.limit is not None and self.step.replicas.get(self.revision or "") == 0
-        )
-        return stopped and not self.wants_nothing
 
     @property
     def claim_problem(self) -> tuple[str, str | None] | None:

@@ -16,6 +16,7 @@ CONDITION = {
     "type": "Ready", "status": "True", "reason": "Ready", "message": "", "observedGeneration": 1,
     "lastTransitionTime": TIME,
 }  # fmt: skip
+CAPACITY = {"accelerator": "cpu", "granted": 1, "since": TIME, "retryAt": TIME, "attempts": 2}
 LOAD = {"held": 0, "waiting": 0, "running": 0, "time": TIME}
 SCALE = {"from": 0, "to": 1, "reason": "Held", "message": "", "time": TIME}
 SCALING = {"reason": "LoadGrew", "message": "", "need": 2, "terms": {}, "places": 16}
@@ -36,6 +37,7 @@ SEEDS: dict[str, dict[str, Any]] = {
     "spec.engine.env[]": {"name": "A", "value": ""},
     "spec.template.tolerations[]": {"key": "a"},
     "status.conditions[]": CONDITION,
+    "status.capacity[]": CAPACITY,
     "status.load": LOAD,
     "status.lastScale": SCALE,
     "status.earlierScales[]": SCALE,
@@ -401,6 +403,9 @@ CASES = [
     Case("status.plan.techniques", "duplicate", [TECHNIQUE], [TECHNIQUE, TECHNIQUE],
          "Duplicate value"),
     Case("status.plan.techniques[].state", "enum", "refused", "maybe", "supported values"),
+    Case("status.capacity", "duplicate", [CAPACITY], [CAPACITY, CAPACITY], "Duplicate value"),
+    Case("status.capacity[].since", "format", TIME, "noon", "date-time"),
+    Case("status.capacity[].retryAt", "format", TIME, "noon", "date-time"),
     Case("status.conditions", "duplicate", [CONDITION], [CONDITION, CONDITION], "Duplicate value"),
     Case("status.conditions[].type", "maxLength", "a" * 316, "a" * 317, LONG),
     Case("status.conditions[].status", "enum", "Unknown", "Perhaps", "supported values"),
@@ -523,8 +528,6 @@ EVERYTHING: dict[str, Any] = {
             "accelerator": "cpu", "nodeSeconds": 1, "imageSeconds": 2.5, "loadSeconds": 20,
             "starts": 3, "newest": 1700000000,
         },
-        "capacity": [{
-            "accelerator": "cpu", "granted": 1, "since": TIME, "retryAt": TIME, "attempts": 2,
-        }],
+        "capacity": [CAPACITY],
     },
 }  # fmt: skip

@@ -10,6 +10,7 @@ from stoker import autoscale, naming
 from stoker.model import reasons
 from stoker.model.observed import ContainerFailure, ObservedPod
 from stoker.model.plan import Event
+from stoker.model.platform import AcceleratorPlatform, Platform
 from stoker.naming import Component
 from stoker.plan import capacity
 from tests.unit.plan import worlds
@@ -28,8 +29,8 @@ MINUTE = 60.0
 class Scarce(World):
     """A cluster with so many accelerators of each type; who has one keeps it until it is gone."""
 
-    def __init__(self, nodes: dict[str, int], **fields: Any) -> None:
-        super().__init__(worlds.spec(**fields), PLANNING)
+    def __init__(self, nodes: dict[str, int], platform: Platform = PLANNING, **fields: Any) -> None:
+        super().__init__(worlds.spec(**fields), platform)
         self.nodes = nodes
         self.said = SAID
         self.events: list[Event] = []
@@ -61,7 +62,7 @@ class Scarce(World):
         """The type that a pod asks for, by its Deployment's labels of nodes."""
         (found,) = [
             name
-            for name, entry in PLANNING.accelerators.items()
+            for name, entry in self.platform.accelerators.items()
             if entry.node_selector and entry.node_selector == self.selectors[pod.revision]
         ]
         return found
@@ -443,16 +444,38 @@ def test_a_change_of_the_type_waits_beside_what_serves() -> None:
 
 
 def test_spot_before_on_demand_is_an_order_of_two_types() -> None:
-    spot, sure = PLANNING.accelerators[A100], PLANNING.accelerators[L4]
-    assert (spot.name, sure.name) == (A100, L4)  # any two entries, as docs/scaling.md writes them
-    world = Scarce({A100: 2, L4: 2}, **BOTH, replicas=2)
+    """As docs/scaling.md has it: the same hardware twice, told apart by a label of the node."""
+    capacity_type = "karpenter.sh/capacity-type"
+    sure, gpu = PLANNING.accelerators[L4], PLANNING.gpus[L4]
+    spot = f"{L4}-spot"
+
+    def entry(name: str, kind: str) -> AcceleratorPlatform:
+        return replace(sure, name=name, node_selector={**sure.node_selector, capacity_type: kind})
+
+    platform = replace(
+        PLANNING,
+        accelerators={
+            "cpu": PLANNING.accelerators["cpu"],
+            spot: entry(spot, "spot"),
+            L4: entry(L4, "on-demand"),
+        },
+        gpus={**PLANNING.gpus, spot: replace(gpu, name=spot, price_per_hour=0.28)},
+    )
+    types = {"types": [spot, L4], "perReplica": 1}
+    world = Scarce({spot: 2, L4: 2}, platform, **{**BOTH, "accelerator": types}, replicas=2)
     world.live(2)
-    assert world.answers() == {A100: 2}
-    world.nodes[A100] = 0  # both are taken back
+    assert world.answers() == {spot: 2}
+    world.nodes[spot] = 0  # both are taken back
     for name in [n for n, each in world.pods.items() if "-engine-" in n and each.ready]:
         del world.pods[name]
     world.live(17)
     assert world.answers() == {L4: 2}
+    assert world.entry(spot)["attempts"] == 1
+    # Who says spot alone gets nothing else.
+    alone = Scarce({spot: 0, L4: 2}, platform, **{**ONE, "accelerator": {**types, "types": [spot]}})
+    alone.live(40, step=60)
+    assert alone.answers() == {}
+    assert alone.status["plan"]["accelerator"] == spot
 
 
 def test_a_revision_that_served_before_is_not_asked_for_beside_the_next_type() -> None:

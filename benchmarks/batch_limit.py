@@ -25,10 +25,10 @@ from rich.table import Table
 
 from benchmarks.autoscale.cases import ITL_S, Case, case_of, setting_of
 from stoker.errors import StokerError
+from stoker.simulate.frontend import STOKERS_FRONTEND
 from stoker.simulate.limit import ByPace, ByQueue, Fixed, Rule
 from stoker.simulate.registry import policy_of
 from stoker.simulate.run import Conditions, simulate
-from stoker.simulate.world import STOKERS_FRONTEND
 
 POLICIES: Final = ("stoker", "static-mean", "static-peak")
 RULES: Final[tuple[Rule | None, ...]] = (

@@ -33,12 +33,12 @@ from stoker.planner.calibration import builtin_entries, calibration_of
 from stoker.planner.memory import memory_of
 from stoker.planner.time import pace_of
 from stoker.simulate import synthetic
+from stoker.simulate.frontend import Frontend
 from stoker.simulate.policy import Bounds, Setting, Targets
 from stoker.simulate.registry import policy_of
 from stoker.simulate.run import Conditions, simulate, simulate_each
 from stoker.simulate.service import Linear, PlannedSteps, Service, measured_service
 from stoker.simulate.starts import Starts
-from stoker.simulate.world import Frontend
 
 ENGINE = "0.19"
 # Requests go to the engine as they come, as they did in the runs.

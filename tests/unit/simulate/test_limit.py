@@ -5,9 +5,9 @@ import math
 import pytest
 
 from stoker.planner.batching import Arrival, Engine, Job
+from stoker.simulate.frontend import Frontend
 from stoker.simulate.limit import ByPace, ByQueue, Fixed, Look
 from stoker.simulate.service import Linear, LinearSteps
-from stoker.simulate.world import Frontend
 from tests.unit.simulate.worlds import Script, requests, run, setting
 
 QUEUE = ByQueue(8, 64)

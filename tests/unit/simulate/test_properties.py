@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stoker.planner.batching import Arrival
+from stoker.simulate.frontend import Frontend
 from stoker.simulate.policy import Bounds, Pipeline
 from stoker.simulate.registry import policy_of
 from stoker.simulate.run import Conditions, simulate
 from stoker.simulate.starts import Phase, Starts
-from stoker.simulate.world import Frontend
 from tests.unit.simulate.worlds import Script, setting
 
 TRACES = st.lists(

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from stoker.simulate.frontend import Frontend
 from stoker.simulate.policy import Pipeline
-from stoker.simulate.world import Frontend
 from tests.unit.simulate.worlds import STARTS, Script, requests, run, setting
 
 

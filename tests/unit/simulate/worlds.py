@@ -8,12 +8,12 @@ there.
 from dataclasses import dataclass, field, replace
 
 from stoker.planner.batching import Arrival
+from stoker.simulate.frontend import Frontend
 from stoker.simulate.policy import Bounds, Decision, Pipeline, Sample, Setting, Targets
 from stoker.simulate.result import Result
 from stoker.simulate.run import Conditions, simulate
 from stoker.simulate.service import Linear, measured_service
 from stoker.simulate.starts import Phase, Starts
-from stoker.simulate.world import Frontend
 
 SERVICE = measured_service(Linear(1.0, 0.0, 0.0, 0.01, chunk=100), 1600, 4)
 STARTS = Starts(Phase(100), Phase(60), Phase(20), Phase(10), Phase(10))

@@ -17,12 +17,12 @@ from rich.table import Table
 from stoker.commands import answers, inputs, situations
 from stoker.errors import StokerError
 from stoker.planner import words
+from stoker.simulate.frontend import Frontend
 from stoker.simulate.policy import BY_DEFAULT, Bounds, Setting, Targets
 from stoker.simulate.registry import policy_of
 from stoker.simulate.result import Result
 from stoker.simulate.run import Conditions, simulate
 from stoker.simulate.trace import multiply
-from stoker.simulate.world import Frontend
 
 BAD_INPUT = 2
 

@@ -15,9 +15,10 @@ from random import Random
 from typing import Any, Final
 
 from stoker.planner.batching import Arrival
+from stoker.simulate.frontend import STOKERS_FRONTEND, Frontend
 from stoker.simulate.policy import Policy, Sample, Setting, Snapshot
 from stoker.simulate.result import Change, Result, result_of
-from stoker.simulate.world import STOKERS_FRONTEND, Frontend, Kind, Seen, World
+from stoker.simulate.world import Kind, Seen, World
 
 # After the last arrival, so that answers end and windows run out.
 TAIL_S: Final = 600.0

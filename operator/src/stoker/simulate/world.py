@@ -20,28 +20,13 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import IntEnum
 from random import Random
-from typing import Final
 
 from stoker.planner.batching import Arrival, Engine, Job
-from stoker.simulate.limit import Look, Rule
+from stoker.simulate.frontend import Frontend
+from stoker.simulate.limit import Look
 from stoker.simulate.policy import ReplicaSignal, Snapshot
 from stoker.simulate.service import Service
 from stoker.simulate.starts import Start, Starts, draw_start
-
-
-@dataclass(frozen=True, slots=True)
-class Frontend:
-    """When requests are held, and for how long. Defaults: Stoker's frontend."""
-
-    hold_s: float = 600.0
-    max_held: int = 500
-    queue_per_replica: int = 8  # waiting in an engine that counts as full from here on
-    kv_full: float = 0.9  # and so does one with this share of its KV cache in use
-    drain_s: float = 600.0  # that a replica may take to end what it computes
-    rule: Rule | None = None  # how many requests a replica may have; None: any number
-
-
-STOKERS_FRONTEND: Final = Frontend()
 
 
 class Kind(IntEnum):

@@ -11,6 +11,7 @@ the jump, and where an hour comes twice it begins once, as Debian's cron does (`
 The data base of time zones is read as part of the program, like the catalogue.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -151,10 +152,17 @@ def next_change(entries: Sequence[Entry], unix: float, lead: float) -> float | N
 def _meeting(one: Entry, other: Entry) -> float | None:
     """The first moment found at which both are open."""
     rare, often = sorted((one, other), key=_reach, reverse=True)
+    known, reach = _begins(often), _reach(often)
     for begin in _begins(rare):
-        if often.active(begin) is not None:
+        place = bisect_right(known, begin)
+        if place and begin + rare.duration < reach:
+            # What was listed already need not be asked of cron again.
+            last: float | None = known[place - 1]
+            following = known[place] if place < len(known) else None
+        else:
+            last, following = _around(often.cron, often.zone, _minute(begin))
+        if last is not None and begin < last + often.duration:
             return begin
-        following = often.following(begin)
         if following is not None and following < begin + rare.duration:
             return following
     return None

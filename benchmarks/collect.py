@@ -21,7 +21,9 @@ import asyncio
 import contextlib
 import json
 import multiprocessing
+import os
 import random
+import re
 import sys
 import time
 from dataclasses import dataclass, field
@@ -33,7 +35,7 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.common import options_of, p50_p99, report
+from benchmarks.common import options_of, p50_p99, report, resident_mib
 from e2e.load import percentile
 from stoker.autoscale import Policy, Sample, decide
 from stoker.clock import SystemClock
@@ -157,7 +159,7 @@ def pods_of(service: Service) -> tuple[ObservedPod, ...]:
 
 def engine_page(pod: str) -> list[str]:
     """A worker's page in two halves, between which the number of running requests belongs."""
-    text = RECORDED.read_text()
+    text = re.sub(r"(num_requests_waiting\{.*\}) .*", r"\1 0.0", RECORDED.read_text())
     for name in ("time_to_first_token_seconds", "inter_token_latency_seconds"):
         text += "".join(
             f'vllm:{name}_bucket{{engine="0",le="{le}",model_name="tiny"}} 4711.0\n'
@@ -340,6 +342,7 @@ async def collect(
         "pagesPerSecond": pages / lasted,
         "decisionsPerSecond": decider.decisions / lasted,
         "incomplete": decider.incomplete,
+        "memoryMiB": resident_mib(os.getpid()),
         "problem": decider.problem,
         "late": decider.late,
     }
@@ -386,6 +389,7 @@ def main() -> int:
     words = {"busy": "a busy service", "seldom": "an idle one's request", "zero": "0 → 1"}
     rows = [
         ("processor time", f"{found['core']:.2f} of a core", "≤ 1 core"),
+        ("memory of this process", f"{found['memoryMiB']:.0f} MiB", ""),
         ("pages read", f"{found['pagesPerSecond']:.0f} per second", ""),
         ("decisions", f"{found['decisionsPerSecond']:.0f} per second", ""),
         ("of them without a complete sample", f"{found['incomplete']} {found['problem']}", ""),

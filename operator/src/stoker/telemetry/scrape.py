@@ -18,8 +18,8 @@ from stoker.telemetry.parse import SampleError
 TIMEOUT_S: Final = 1.0
 BODY_LIMIT: Final = 4 * 1024 * 1024
 _TURNS: Final = 512
-# Longer than the longest pause between two looks at a service that goes on.
-_KEEP_S: Final = 4.0
+# Longer than the longest pause between two looks, shorter than a worker keeps a connection.
+_KEEP_S: Final = 12.0
 
 
 class HttpError(SampleError):

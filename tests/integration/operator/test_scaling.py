@@ -66,6 +66,24 @@ def test_the_first_held_request_wakes_a_service_at_zero(
         assert engine_pods(plane, namespace) == 1
         assert (operator.metric("stoker_load_sample_age_seconds") or 0) < 5
 
+        # It was served. What had asked for the replica does no more, and the status can say so.
+        frontend.active, frontend.body = 0, ""
+        make_ready(plane, namespace, "tiny", Component.ENGINE, engine)
+        wait_for("zero again", lambda: desired(plane, namespace) == 0, 45)
+        wait_for("its pod goes", lambda: engine_pods(plane, namespace) == 0)
+        time.sleep(3)
+        assert (desired(plane, namespace), engine_pods(plane, namespace)) == (0, 0)
+        assert not [
+            line
+            for line in operator.log().splitlines()
+            if "WriteRefused" in line and f"{namespace}/tiny" in line
+        ]
+
+
+def desired(plane: ControlPlane, namespace: str) -> int | None:
+    found: int | None = plane.get("infer", "tiny", "-n", namespace)["status"]["desiredReplicas"]
+    return found
+
 
 def why(kubeconfig: Path, namespace: str, *arguments: str) -> Result:
     words = ["why", "tiny", "-n", namespace, "--kubeconfig", str(kubeconfig), *arguments]

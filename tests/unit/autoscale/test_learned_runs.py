@@ -143,6 +143,16 @@ def test_the_users_windows_are_obeyed_where_there_are_any() -> None:
     assert run.wanted == 0
 
 
+def test_what_the_users_idle_time_took_is_not_brought_back_by_a_forecast() -> None:
+    """Each silence that came before was short, so that the peak of a start ago is expected."""
+    run = Run(replace(POLICY, idle_before_zero=20.0, lead_s=200.0))
+    run.go(300.0, lambda _: 4.0)
+    run.go(700.0, lambda _: 0.0)
+    ((time, replicas, _),) = [each for each in run.decisions if each[0] > 300]
+    assert replicas == 0
+    assert 320 <= time <= 332  # the rate is known to be nothing a little later
+
+
 def test_a_queue_that_stays_is_believed_before_any_pace() -> None:
     """The pace says that one replica is plenty; the queue says otherwise, for fifteen seconds."""
     run = Run()

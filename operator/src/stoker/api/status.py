@@ -96,7 +96,9 @@ class ScalingStatus(Resource):
     reason: str = Field(description="The verdict, one CamelCase word.")
     message: str = Field(description="The verdict, in words and numbers; the end may be cut off.")
     need: int = Field(description="Replicas that the load needed: the most of any term.")
-    terms: TermsStatus = Field(description="What asked for them.")
+    terms: TermsStatus | None = Field(
+        default=None, description="What asked for them; absent where nothing did."
+    )
     places: int = Field(description="Requests that one replica computes at once.")
     request_seconds: float | None = Field(
         default=None,

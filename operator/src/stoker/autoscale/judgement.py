@@ -52,8 +52,13 @@ class Present:
 
     @property
     def expected(self) -> int:
-        """The most that is expected while a replica starts; where windows are set, the need."""
-        if self.policy.stabilization is not None:
+        """The most that is expected while a replica starts; where windows are set, the need.
+
+        A service that the user's own window took to zero is woken by a request, not by a forecast.
+        """
+        policy = self.policy
+        by_hand = self.current == 0 and policy.idle_before_zero is not None
+        if by_hand or policy.stabilization is not None:
             return self.need
         return max(self.need, math.ceil(self.outlook.demand - ROUNDING))
 

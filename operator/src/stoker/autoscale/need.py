@@ -39,8 +39,10 @@ def terms_of(
     queue = math.ceil(waiting / policy.queue_target)
     if not settled:
         queue = min(queue, current)
-    terms: dict[Term, float] = {Term.PROGRESS: 1 if in_progress(load) else 0}
-    if demand is not None and demand.request_s:
+    going_on = in_progress(load)
+    terms: dict[Term, float] = {Term.PROGRESS: 1 if going_on else 0}
+    # At zero a rate without a request is of those that have been answered: it wakes nobody.
+    if demand is not None and demand.request_s and (going_on or current > 0):
         places = min(places, current)
         queue = min(queue, 2 * max(1, current)) if stuck else 0
         terms[Term.ARRIVALS] = demand.replicas

@@ -66,7 +66,18 @@ def with_times(
         same = old is not None and old.get("status") == entry["status"]
         since = old["lastTransitionTime"] if old is not None and same else now.rfc3339()
         conditions.append({"observedGeneration": generation, **entry, "lastTransitionTime": since})
-    status = {name: value for name, value in wanted.items() if value is not None}
-    if conditions:
-        status["conditions"] = conditions
-    return status
+    return _filled({**wanted, "conditions": conditions})
+
+
+def _filled(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what is null or empty, at any depth.
+
+    Where a mapping or a list that had entries is applied without any, the API server makes a null
+    of it (it removes what we own), and then refuses the whole status.
+    """
+    found = {}
+    for name, value in mapping.items():
+        kept = _filled(value) if isinstance(value, Mapping) else value
+        if kept is not None and kept not in ({}, [], ()):
+            found[name] = kept
+    return found

@@ -43,11 +43,11 @@ def standing(scale: ScaleDecision, now: Moment) -> dict[str, Any]:
         "reason": scale.verdict.reason,
         "message": _cut(scale.verdict.message, _LAST_LIMIT),
         "need": numbers.need,
-        "terms": {
-            term.value: round(replicas, 2) for term, replicas in numbers.terms.items() if replicas
-        },
         "places": numbers.places,
     }
+    terms = {term.value: round(value, 2) for term, value in numbers.terms.items() if value}
+    if terms:
+        found["terms"] = terms
     if numbers.request_s:
         found["requestSeconds"] = float(f"{numbers.request_s:.3g}")
     if numbers.limit is not None:

@@ -62,11 +62,6 @@ def engine_load(pod: dict[str, Any]) -> int:
     return sum(int(float(line.split()[-1])) for line in text.splitlines() if line.startswith(names))
 
 
-def _ready_since(pod: dict[str, Any]) -> str:
-    conditions = {entry["type"]: entry for entry in pod["status"]["conditions"]}
-    return str(conditions["Ready"]["lastTransitionTime"])
-
-
 @dataclass
 class Chaos:
     """Does things to one service while traffic flows."""
@@ -96,11 +91,10 @@ class Chaos:
 
     def scale_down(self, replicas: int) -> Event:
         """Fewer replicas by the user's hand, while the one that will go is busy."""
-        # Which of them goes is the ReplicaSet's choice: it takes the one that was Ready last.
-        self.wait_exposed(max(self.engines(), key=_ready_since))
-        loads = {pod["metadata"]["name"]: engine_load(pod) for pod in self.engines()}
-        event = self._event("scale-down", max(self.engines(), key=_ready_since))
-        unary = event.requests - event.streams
+        # Which of them goes is Stoker's choice where it knows their load, else the ReplicaSet's.
+        loads, unary = self._loads_exposed()
+        flying = len(self.traffic.in_flight())
+        event = Event("scale-down", "", time.monotonic(), 0, 0, flying)
         self._scale(replicas)
         self.stack.wait_ready_engines(self.service, self.namespace, replicas)
         gone = set(loads) - {pod["metadata"]["name"] for pod in self.engines()}
@@ -220,6 +214,18 @@ class Chaos:
             time.sleep(0.2)
             event = self._event(kind, pod)
         return event
+
+    def _loads_exposed(self, seconds: float = 90) -> tuple[dict[str, int], int]:
+        """Requests in each engine, once any of them may be hit; and unary ones in all."""
+        deadline = time.monotonic() + seconds
+        while True:
+            loads = {pod["metadata"]["name"]: engine_load(pod) for pod in self.engines()}
+            unary, least = self._unary(), min(loads.values())
+            if least >= ENOUGH_REQUESTS and least - unary >= ENOUGH_STREAMS:
+                return loads, unary
+            if time.monotonic() > deadline:
+                return loads, unary
+            time.sleep(0.2)
 
     def _scale(self, replicas: int) -> None:
         name = f"inferenceservices.stoker.dev/{self.service}"

@@ -98,12 +98,15 @@ def test_frontend_pod_deleted_and_operator_killed(stack: Stack, traffic: Traffic
 
 
 @pytest.mark.timeout(600)
-def test_scaled_down_and_changed(stack: Stack, traffic: Traffic) -> None:
-    chaos = Chaos(stack, NAME, NAMESPACE, traffic)
-    down = chaos.scale_down(1)
-    assert down.exposed(), down
-    changed = chaos.rollout(1)
-    assert changed.exposed(), changed
-    records = traffic.finish()
+def test_scaled_down_and_changed(stack: Stack, two: str) -> None:
+    # The one with fewer requests goes, so that there have to be enough for both.
+    with Traffic(two, NAME, streams=20, unary=4, prompts=TEXTS, stream_tokens=450) as traffic:
+        traffic.wait_streaming(14)
+        chaos = Chaos(stack, NAME, NAMESPACE, traffic)
+        down = chaos.scale_down(1)
+        assert down.exposed(), down
+        changed = chaos.rollout(1)
+        assert changed.exposed(), changed
+        records = traffic.finish()
     assert not lost(records), describe(lost(records))
     assert {record.outcome for record in records} == {Outcome.COMPLETE}

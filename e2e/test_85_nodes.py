@@ -89,6 +89,11 @@ def names(objects: Objects) -> set[str]:
     return {item["metadata"]["name"] for item in objects}
 
 
+def is_met(claim: dict[str, Any], kind: str) -> bool:
+    conditions = claim.get("status", {}).get("conditions", [])
+    return any(c["type"] == kind and c["status"] == "True" for c in conditions)
+
+
 def met_at(claim: dict[str, Any], kind: str) -> str:
     """When a condition of a NodeClaim became true; RFC 3339 in UTC sorts as text."""
     conditions = claim["status"]["conditions"]
@@ -109,6 +114,12 @@ def test_replicas_without_a_node_make_one_come_for_each(
     pods, nodes = stack.engine_pods(NAME, NAMESPACE), autoscaler.nodes()
     assert {place(pod) for pod in pods} == names(nodes)
     assert len(nodes) == 2
+    # Karpenter looks at a node once more after its pods run, and then calls it initialized.
+    stack.wait_for(
+        lambda: all(is_met(claim, "Initialized") for claim in autoscaler.claims()),
+        "Karpenter to have seen the nodes ready",
+        60,
+    )
     claims = {claim["status"]["nodeName"]: claim for claim in autoscaler.claims()}
     for pod in pods:
         claim = claims[str(place(pod))]

@@ -89,14 +89,16 @@ def explain_dtype(ask: Ask, decided: Decided) -> Technique:
     size = f"{decided.memory.kv_per_token / 1024:.0f} KiB per token and accelerator"
     if used == "auto":
         return _dtype_off(ask, decided, size)
-    why = f"{used}: {size}, {decided.memory.kv_tokens:,} tokens; costs {quality.KV_CACHE[used]}"
+    told = f"{size}, {decided.memory.kv_tokens:,} tokens; costs {quality.KV_CACHE[used]}"
+    why = f"{used}: {told}"
     if used == carried(ask) and ask.request.kv_dtype is None:
         why = f"the checkpoint asks for {used}: {size}, {decided.memory.kv_tokens:,} tokens"
         return Technique(DTYPE, "on", reasons.FOUND_IN_CHECKPOINT, why)
     if ask.request.kv_dtype is not None:
         found = ask.features.kv_dtype(used, decided.gpu)
-        note = "" if found.honoured else f"; the engine stores {found.bits} bits all the same"
-        return Technique(DTYPE, "on", reasons.AS_ASKED, f"{why}{note}")
+        # Before the rest, since a status may cut the end off.
+        note = "" if found.honoured else f"the engine stores {found.bits} bits all the same; "
+        return Technique(DTYPE, "on", reasons.AS_ASKED, f"{used}: {note}{told}")
     if not decided.lossless_fits:
         return Technique(DTYPE, "on", reasons.FITS_ONLY_SO, f"it does not fit in 16 bits; {why}")
     return Technique(DTYPE, "on", reasons.OBJECTIVE_PREFERS, why)

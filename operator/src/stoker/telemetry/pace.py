@@ -7,15 +7,18 @@
 * No replica: the frontend alone can have news. It is asked five times a second where services at
   zero are few; all of them together are asked `ZERO_PAGES_PER_S` times a second at most.
 
-`RARE_S` is below the age from which a load is stale, and below a third of a window's longest gap.
+Each pause is shortened by chance, by up to `SPREAD`, so that thousands of services do not come all
+in the same moment. `RARE_S` is below the age from which a load is stale, and below a third of a
+window's longest gap.
 """
 
 from typing import Final
 
-BUSY_S: Final = 1.75
+BUSY_S: Final = 1.6
 RARE_S: Final = 10.0
 ZERO_S: Final = 0.2
 ZERO_PAGES_PER_S: Final = 100.0
+SPREAD: Final = 0.25
 _SHARE: Final = 0.1
 
 

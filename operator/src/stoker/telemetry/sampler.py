@@ -17,6 +17,7 @@ not is a problem in words, and the sample is not complete; nothing is ever count
 import asyncio
 import contextlib
 import logging
+import random
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -169,6 +170,8 @@ class Samplers:
         await asyncio.sleep(_HINT_PAUSE_S)
         now = self._clock.monotonic()
         pause = pace.pause_at_zero(self._at_zero) if at_zero else pace.pause_of(now - watch.busy)
+        # Services that began together, as after a restart, must not go on being asked together.
+        pause *= 1 - pace.SPREAD * random.random()  # noqa: S311 - no secret
         if not at_zero and pause <= pace.BUSY_S:
             await asyncio.sleep(pause - _HINT_PAUSE_S)
         else:

@@ -170,9 +170,10 @@ class Samplers:
         await asyncio.sleep(_HINT_PAUSE_S)
         now = self._clock.monotonic()
         pause = pace.pause_at_zero(self._at_zero) if at_zero else pace.pause_of(now - watch.busy)
+        deaf = not at_zero and pause <= pace.BUSY_S
         # Services that began together, as after a restart, must not go on being asked together.
         pause *= 1 - pace.SPREAD * random.random()  # noqa: S311 - no secret
-        if not at_zero and pause <= pace.BUSY_S:
+        if deaf:
             await asyncio.sleep(pause - _HINT_PAUSE_S)
         else:
             with contextlib.suppress(TimeoutError):

@@ -133,6 +133,23 @@ def make_claim(
     )
 
 
+def add_node(plane: ControlPlane, name: str, labels: dict[str, str], gpus: int = 8) -> None:
+    """A node that a kubelet calls ready, with so many GPUs."""
+    resources = {"cpu": "64", "memory": "256Gi", "nvidia.com/gpu": str(gpus)}
+    body = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": labels},
+        "status": {
+            "capacity": resources,
+            "allocatable": resources,
+            "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
+        },
+    }
+    status, answer = plane.request("POST", "/api/v1/nodes", body)
+    assert status == 201, answer
+
+
 def service(name: str, namespace: str, **spec: Any) -> dict[str, Any]:
     """An InferenceService."""
     return {

@@ -9,6 +9,7 @@ import pytest
 from tests.integration.operator.scheduler import PRODUCT, SAID, Scheduler
 from tests.integration.operator.support import (
     OperatorProcess,
+    add_node,
     condition,
     least_rights,
     service,
@@ -38,19 +39,7 @@ CONFIG: dict[str, Any] = {
 def nodes(plane: ControlPlane) -> Iterator[None]:
     """A node of each type; whether it has room, only the scheduler knows."""
     for product in (L4, A100):
-        resources = {"cpu": "64", "memory": "256Gi", "nvidia.com/gpu": "8"}
-        body = {
-            "apiVersion": "v1",
-            "kind": "Node",
-            "metadata": {"name": product.lower(), "labels": {PRODUCT: product}},
-            "status": {
-                "capacity": resources,
-                "allocatable": resources,
-                "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
-            },
-        }
-        status, answer = plane.request("POST", "/api/v1/nodes", body)
-        assert status == 201, answer
+        add_node(plane, product.lower(), {PRODUCT: product})
     yield
     for product in (L4, A100):
         plane.request("DELETE", f"/api/v1/nodes/{product.lower()}")

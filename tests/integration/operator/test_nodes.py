@@ -16,6 +16,7 @@ from stoker.model.platform import AcceleratorPlatform
 from stoker.model.topology import Requirement, Topology
 from tests.integration.operator.support import (
     OperatorProcess,
+    add_node,
     condition,
     least_rights,
     make_claim,
@@ -49,19 +50,7 @@ def make_node(plane: ControlPlane) -> Iterator[Callable[..., None]]:
     made: list[str] = []
 
     def make(name: str, product: str, zone: str = "z1", gpus: int = 8, **labels: str) -> None:
-        resources = {"cpu": "64", "memory": "256Gi", "nvidia.com/gpu": str(gpus)}
-        body = {
-            "apiVersion": "v1",
-            "kind": "Node",
-            "metadata": {"name": name, "labels": {PRODUCT: product, ZONE: zone, **labels}},
-            "status": {
-                "capacity": resources,
-                "allocatable": resources,
-                "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
-            },
-        }
-        status, answer = plane.request("POST", "/api/v1/nodes", body)
-        assert status == 201, answer
+        add_node(plane, name, {PRODUCT: product, ZONE: zone, **labels}, gpus)
         made.append(name)
 
     yield make

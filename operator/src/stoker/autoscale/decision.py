@@ -48,7 +48,7 @@ from stoker.autoscale.rates import Behavior
 from stoker.autoscale.sample import Sample
 from stoker.model import reasons
 from stoker.model.load import Load
-from stoker.model.moment import Moment
+from stoker.model.moment import Moment, earliest
 from stoker.model.plan import Verdict
 from stoker.model.scale import History, ScaleDecision, Term
 
@@ -71,10 +71,10 @@ def decide(policy: Policy, history: History, sample: Sample, now: Moment) -> Sca
     else:
         found = _with_data(policy, history, sample, sample.load, now, limits=limits)
     if sample.wanted is None or policy.behavior == Behavior():
-        return replace(found, wake_at=_earliest(found.wake_at, limits.changes_at))
+        return replace(found, wake_at=earliest(found.wake_at, limits.changes_at))
     history = rates.remember(found.history, sample.wanted, found.replicas, now.monotonic)
     freed_at = rates.next_change(policy.behavior, history, now.monotonic)
-    wake_at = _earliest(found.wake_at, limits.changes_at, freed_at)
+    wake_at = earliest(found.wake_at, limits.changes_at, freed_at)
     return replace(found, history=history, wake_at=wake_at)
 
 
@@ -156,10 +156,6 @@ def _without_data(
         queue_target=policy.queue_target,
         history=history,
     )
-
-
-def _earliest(*moments: float | None) -> float | None:
-    return min((each for each in moments if each is not None), default=None)
 
 
 def _follows(policy: Policy, limits: Limits, hopeless: str) -> Verdict:

@@ -18,7 +18,7 @@ from stoker.autoscale.policy import DEFAULT_LEAD_S
 from stoker.commands import statuses
 from stoker.commands.findings import Finding, findings_of, writer_of_replicas
 from stoker.model import schedule
-from stoker.model.moment import Moment
+from stoker.model.moment import rfc3339
 from stoker.model.observed import Key
 from stoker.model.scale import Limit, Term
 from stoker.model.startup import lead_in
@@ -355,7 +355,7 @@ def _windows(known: Scaling | None, status: Mapping[str, Any], now: float) -> li
     if moment is None:
         return []
     words = "a window of the schedule opens or closes, or its replicas are asked for ahead"
-    return [Next("bounds", Moment(0.0, moment).rfc3339(), words)]
+    return [Next("bounds", rfc3339(moment), words)]
 
 
 def _retries(status: Mapping[str, Any]) -> list[Next]:

@@ -17,5 +17,14 @@ class Moment:
 
     def rfc3339(self, monotonic: float | None = None) -> str:
         """As the API server writes it; also for another time given on the monotonic clock."""
-        unix = self.unix if monotonic is None else self.unix - (self.monotonic - monotonic)
-        return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return rfc3339(self.unix if monotonic is None else self.unix - (self.monotonic - monotonic))
+
+
+def rfc3339(unix: float) -> str:
+    """Unix seconds as the API server writes a time."""
+    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def earliest(*times: float | None) -> float | None:
+    """The first of those that are known."""
+    return min((time for time in times if time is not None), default=None)

@@ -23,13 +23,15 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
+from stoker.model.moment import rfc3339
 from stoker.model.observed import Observed, ObservedPod
 from stoker.model.platform import Platform
 from stoker.naming import Component
 from stoker.plan.rollout import RevisionState
+from stoker.plan.texts import cut
 
 # Waits for nodes vary; so many times the mean is no wait any more.
 _MULTIPLE: Final = 3.0
@@ -240,11 +242,6 @@ def status_of(capacity: Capacity) -> list[dict[str, Any]]:
     ]
 
 
-def rfc3339(unix: float) -> str:
-    """As the API server writes a time."""
-    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def _unix(text: object) -> float:
     return datetime.fromisoformat(str(text)).timestamp()
 
@@ -280,7 +277,7 @@ def _kept(entries: Iterable[Refused]) -> tuple[Refused, ...]:
 
 def _words(pending: list[ObservedPod]) -> str:
     said = (pending[0].unschedulable or "") if pending else ""
-    return said if len(said) <= _SAID_LIMIT else f"{said[: _SAID_LIMIT - 1]}…"
+    return cut(said, _SAID_LIMIT)
 
 
 def _told(status: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from stoker.model.moment import Moment
 from stoker.model.scale import ScaleDecision
+from stoker.plan.texts import cut
 
 _EARLIER: Final = 4
 _LAST_LIMIT: Final = 180
@@ -21,13 +22,13 @@ def changes(before: Mapping[str, Any], scale: ScaleDecision, now: Moment) -> dic
     earlier = list(before.get("earlierScales") or ())
     if isinstance(told, int) and told != scale.replicas:
         if isinstance(last, Mapping):
-            short = {**last, "message": _cut(str(last.get("message", "")), _EARLIER_LIMIT)}
+            short = {**last, "message": cut(str(last.get("message", "")), _EARLIER_LIMIT)}
             earlier = [short, *earlier][:_EARLIER]
         last = {
             "from": told,
             "to": scale.replicas,
             "reason": scale.verdict.reason,
-            "message": _cut(scale.verdict.message, _LAST_LIMIT),
+            "message": cut(scale.verdict.message, _LAST_LIMIT),
             "time": now.rfc3339(),
         }
     found = {"lastScale": last, "earlierScales": earlier}
@@ -41,7 +42,7 @@ def standing(scale: ScaleDecision, now: Moment) -> dict[str, Any]:
         return {}
     found: dict[str, Any] = {
         "reason": scale.verdict.reason,
-        "message": _cut(scale.verdict.message, _LAST_LIMIT),
+        "message": cut(scale.verdict.message, _LAST_LIMIT),
         "need": numbers.need,
         "places": numbers.places,
     }
@@ -66,7 +67,3 @@ def limit_changed(before: Mapping[str, Any], scale: ScaleDecision) -> bool:
         return True
     limit = None if numbers.limit is None else numbers.limit.value
     return bool(told.get("limit") != limit)
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"

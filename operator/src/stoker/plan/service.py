@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from stoker.api.v1alpha1 import InferenceServiceSpec, RolloutStrategy
 from stoker.model import reasons
-from stoker.model.moment import Moment
+from stoker.model.moment import Moment, earliest
 from stoker.model.observed import Observed, ObservedService
 from stoker.model.past import Past
 from stoker.model.plan import Apply, Delete, Plan, Verdict
@@ -57,7 +57,7 @@ def plan_service(observed: Observed, scale: ScaleDecision, platform: Platform, n
         actions=actions.in_order(writes),
         status=status.build_status(present, judged, platform, now),
         events=(*status.build_events(present, judged), *shortage.events(present)),
-        wake_at=_earliest(
+        wake_at=earliest(
             scale.wake_at, others.ends_at(changed_back), _monotonic(present.capacity, now)
         ),
         notes=(scale.verdict, *notes),
@@ -99,10 +99,6 @@ def situate(observed: Observed, scale: ScaleDecision, platform: Platform, now: M
         shares=shares,
         room=room,
     )
-
-
-def _earliest(*times: float | None) -> float | None:
-    return min((time for time in times if time is not None), default=None)
 
 
 def _monotonic(known: Capacity, now: Moment) -> float | None:

@@ -6,8 +6,9 @@ The condition Schedulable, and what the others say while replicas are withheld.
 from typing import Final
 
 from stoker.model import reasons
+from stoker.model.moment import rfc3339
 from stoker.model.plan import Event, Verdict
-from stoker.plan import capacity, failures
+from stoker.plan import failures
 from stoker.plan.capacity import Refused
 from stoker.plan.situation import Finding, Situation, refused_pods
 
@@ -78,7 +79,7 @@ def _elsewhere(situation: Situation) -> Finding:
     known = situation.capacity
     told = [
         f"no node came for {each.accelerator}, which is asked for again"
-        + (f" at {capacity.rfc3339(each.retry_at)}" if known.closed(each.accelerator) else "")
+        + (f" at {rfc3339(each.retry_at)}" if known.closed(each.accelerator) else "")
         for each in known.refused
         if each.accelerator != known.here
     ]
@@ -127,7 +128,7 @@ def _verdict(situation: Situation, entry: Refused, words: str) -> Verdict:
     return Verdict(
         reasons.NO_NODE_CAME,
         f"No node came for {entry.accelerator}, asked for {times} since "
-        f"{capacity.rfc3339(entry.since)}; {words} {capacity.rfc3339(entry.retry_at)}."
+        f"{rfc3339(entry.since)}; {words} {rfc3339(entry.retry_at)}."
         f"{situation.capacity.words}",
     )
 

@@ -10,12 +10,12 @@ from typing import Any, Final
 from stoker import naming
 from stoker.api.v1alpha1 import InferenceServiceSpec
 from stoker.model import reasons
+from stoker.model.moment import rfc3339
 from stoker.model.observed import Observed, ObservedObject, ObservedPod
 from stoker.model.plan import Verdict
 from stoker.model.replica import Replica
 from stoker.model.scale import ScaleDecision
 from stoker.naming import Component
-from stoker.plan import capacity as capacities
 from stoker.plan import failures
 from stoker.plan.capacity import Capacity
 from stoker.plan.fallback import Probe
@@ -138,7 +138,7 @@ class Situation:
     def until(self) -> str | None:
         """When pods that wait for a node are withdrawn."""
         at = self.capacity.until
-        return None if at is None else capacities.rfc3339(at)
+        return None if at is None else rfc3339(at)
 
     @property
     def wants_nothing(self) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from stoker.model.inventory import Supply
 from stoker.model.sizing import GIB, Adapter, Alternative, Configuration, Expected, Planned, Range
+from stoker.plan.texts import cut
 
 # Counts changes of the planner that people may want to know of; no plan is replaced because of it.
 PLANNER_VERSION: Final = "1"
@@ -126,7 +127,7 @@ def planned_status(planned: Planned, summary: str, spec: str, model: str) -> dic
                 "name": technique.name,
                 "state": technique.state,
                 "reason": technique.reason,
-                "why": _cut(technique.why, _WHY_LIMIT[technique.state]),
+                "why": cut(technique.why, _WHY_LIMIT[technique.state]),
             }
             for technique in planned.techniques
         ],
@@ -166,7 +167,7 @@ def _expected(expected: Expected) -> dict[str, Any]:
 
 def _alternative(each: Alternative) -> dict[str, Any]:
     status: dict[str, Any] = {
-        "change": _cut(each.change, _TEXT_LIMIT),
+        "change": cut(each.change, _TEXT_LIMIT),
         "concurrency": each.concurrency,
     }
     if each.expected.price_per_hour is not None:
@@ -188,10 +189,6 @@ def _rate(value: float) -> str:
 
 def _cents(value: float) -> str:
     return f"{value:.2f}"
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def _configuration(text: object) -> Configuration | None:

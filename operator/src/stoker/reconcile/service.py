@@ -31,7 +31,7 @@ from stoker.errors import (
 from stoker.external.source import Interest
 from stoker.model import reasons
 from stoker.model.load import Load
-from stoker.model.moment import Moment
+from stoker.model.moment import Moment, earliest
 from stoker.model.observed import Key, Observed, ObservedService
 from stoker.model.past import Past
 from stoker.model.plan import Event, Plan
@@ -140,11 +140,11 @@ class ServiceReconciler:
         history = self._histories.get(key) or autoscale.begin(observed)
         scale = autoscale.decide_service(observed, load, history, self._platform, now)
         self._histories[key] = scale.history
-        blind = _earliest(None if calm else now.monotonic + _LOOK_AGAIN_S, asked_until)
+        blind = earliest(None if calm else now.monotonic + _LOOK_AGAIN_S, asked_until)
         steady = self._steady.pop(key, None)
         if steady is not None and steady.holds(observed, scale, now.monotonic):
             self._steady[key] = steady
-            return _earliest(scale.wake_at, steady.wake_at, blind)
+            return earliest(scale.wake_at, steady.wake_at, blind)
         plan = plan_service(observed, scale, self._platform, now)
         taken = await self._applier.find_taken(observed, plan.actions)
         if taken:
@@ -154,11 +154,11 @@ class ServiceReconciler:
             for note in plan.notes:
                 _log.info("plan: %s", note.message, extra=_tags(key, number, note.reason))
         retry = await self._carry_out(observed, plan, now)
-        retry = _earliest(retry, _pending(observed, now))
+        retry = earliest(retry, _pending(observed, now))
         quiet = None if retry is not None else Steady.after(observed, scale, plan, now.monotonic)
         if quiet is not None:
             self._steady[key] = quiet
-        return _earliest(plan.wake_at, retry, blind)
+        return earliest(plan.wake_at, retry, blind)
 
     def _load(self, observed: Observed) -> Load | None:
         """The newest load, joined to the pods that are there now."""
@@ -243,10 +243,6 @@ def _pending(observed: Observed, now: Moment) -> float | None:
     if any(phase != "Bound" for phase in observed.claims.values()):
         return now.monotonic + CLAIM_RETRY_S
     return None
-
-
-def _earliest(*times: float | None) -> float | None:
-    return min((time for time in times if time is not None), default=None)
 
 
 def _with_refusal(status: Mapping[str, Any], message: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import stoker_worker
 
 APP = "stoker-worker.pyz"
 _MAIN = b"from stoker_worker.cli import main\nraise SystemExit(main())\n"
+_FETCH = "fetch"  # another program, with libraries that an engine's image does not have
 # A fixed time makes equal content equal bytes.
 _TIME = (2020, 1, 1, 0, 0, 0)
 
@@ -25,6 +26,8 @@ def install(folder: Path) -> Path:
     building = folder / f".{APP}.{os.getpid()}"
     with zipfile.ZipFile(building, "w") as archive:
         for path in sorted(source.rglob("*.py")):
+            if _FETCH in path.relative_to(source).parts:
+                continue
             name = Path(source.name) / path.relative_to(source)
             archive.writestr(zipfile.ZipInfo(str(name), _TIME), path.read_bytes())
         archive.writestr(zipfile.ZipInfo("__main__.py", _TIME), _MAIN)

@@ -161,6 +161,12 @@ PROGRAMS = {
             "sigs.k8s.io/kwok/cmd/kwok",
             "sigs.k8s.io/kwok",
         ),
+        Program(
+            "minio",  # an S3 to fetch models from, for tests
+            "minio",
+            "github.com/minio/minio",
+            "github.com/minio/minio",
+        ),
         _kubernetes("kube-apiserver-newest", "kubernetes-newest", "kube-apiserver"),
         _kubernetes("kube-apiserver-oldest", "kubernetes-oldest", "kube-apiserver"),
     )

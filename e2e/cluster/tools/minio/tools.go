@@ -1,0 +1,8 @@
+//go:build tools
+
+// Package tools pins the programs that the local cluster is made of.
+package tools
+
+import (
+	_ "github.com/minio/minio"
+)

@@ -11,9 +11,7 @@ from e2e.cluster.host import run
 if TYPE_CHECKING:
     from pathlib import Path
 
-NAMES = (
-    "subjectAltName=IP:127.0.0.1,IP:127.0.0.2,DNS:localhost,DNS:kubernetes.default.svc"
-)
+NAMES = "subjectAltName=IP:127.0.0.1,IP:127.0.0.2,DNS:localhost,DNS:kubernetes.default.svc"
 USAGE = "keyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth,clientAuth"
 
 

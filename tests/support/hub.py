@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 from tests.support.authority import Authority
@@ -125,7 +125,7 @@ class Hub:
         self.hub.start()
         self.cdn.start()
 
-    def __enter__(self) -> Hub:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -204,7 +204,7 @@ class Hub:
         if start + self.page_size < len(entries):
             following = {"cursor": str(start + self.page_size), "recursive": str(recursive)}
             headers["Link"] = f'<{self.url}{request.bare}?{urlencode(following)}>; rel="next"'
-        return Answer.json(entries[start : start + self.page_size], **headers)
+        return Answer.json(entries[start : start + self.page_size], headers)
 
     def _blob(self, found: re.Match[str], token: str) -> tuple[Blob, str] | Answer:
         repository = self._repository(found["repo"], token)
@@ -286,9 +286,7 @@ def _refs(repository: Repository) -> Answer:
     return Answer.json({"branches": branches, "converts": [], "tags": []})
 
 
-def _refusal(
-    status: int, code: str, message: str, headers: dict[str, str] | None = None
-) -> Answer:
+def _refusal(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Answer:
     found = {**(headers or {}), "X-Error-Message": message}
     if code:
         found["X-Error-Code"] = code

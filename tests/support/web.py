@@ -13,14 +13,16 @@ import os
 import re
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from email.message import Message
 from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from tests.support.authority import Authority
@@ -88,12 +90,10 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
-    def json(value: Any, status: int = 200, **headers: str) -> Answer:
-        """A JSON answer; an underscore in a header's name stands for a hyphen."""
-        named = {name.replace("_", "-"): text for name, text in headers.items()}
-        return Answer(
-            status, json.dumps(value).encode(), {"Content-Type": "application/json", **named}
-        )
+    def json(value: Any, headers: Mapping[str, str] | None = None) -> Answer:
+        """A JSON answer."""
+        told = {"Content-Type": "application/json", **(headers or {})}
+        return Answer(200, json.dumps(value).encode(), told)
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Request:
     method: str
     path: str
     """With its query."""
-    headers: Mapping[str, str]
+    headers: Message
     body: bytes
 
     @property
@@ -172,7 +172,7 @@ class WebServer:
         if self.errors:
             raise self.errors[0]
 
-    def __enter__(self) -> WebServer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -244,17 +244,9 @@ class _Listener(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Keep what is not the client's doing; who hangs up is nobody's mistake."""
         del request, client_address
-        error = _current()
-        if not isinstance(error, OSError):
+        error = sys.exc_info()[1]
+        if error is not None and not isinstance(error, OSError):
             self.owner.errors.append(error)
-
-
-def _current() -> BaseException:
-    import sys  # noqa: PLC0415 - here alone
-
-    error = sys.exc_info()[1]
-    assert error is not None
-    return error
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -265,7 +257,7 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         """Say nothing; what arrived is in `seen`."""
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self._serve()
 
     do_HEAD = do_POST = do_PUT = do_GET  # noqa: N815
@@ -282,7 +274,8 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.server.owner.note(seen) or Fault()
         if fault.delay_s:
             time.sleep(fault.delay_s)
-        self._answer(seen, fault, self._decide(Request(self.command, self.path, self.headers, body), fault))  # fmt: skip
+        request = Request(self.command, self.path, self.headers, body)
+        self._answer(seen, fault, self._decide(request, fault))
 
     def _decide(self, request: Request, fault: Fault) -> Answer:
         if fault.status:
@@ -320,9 +313,7 @@ class _Handler(BaseHTTPRequestHandler):
         first, last = int(asked[1]), min(size, int(asked[2] or size - 1) + 1)
         return (206, first, last) if first < last else (416, 0, 0)
 
-    def _send(
-        self, seen: Seen, fault: Fault, body: bytes | Path, first: int, length: int
-    ) -> None:
+    def _send(self, seen: Seen, fault: Fault, body: bytes | Path, first: int, length: int) -> None:
         if fault.longer < 0:
             length = max(0, length + fault.longer)
         if fault.cut_after is not None:
@@ -356,7 +347,9 @@ def _pieces(body: bytes | Path, first: int, length: int, fault: Fault) -> Iterat
         size = max(1, min(_PIECE, int(fault.bytes_per_second / 20)))
     while sent < length:
         at, count = first + sent, min(size, length - sent)
-        piece = bytearray(body[at : at + count] if isinstance(body, bytes) else _read(body, at, count))
+        piece = bytearray(
+            body[at : at + count] if isinstance(body, bytes) else _read(body, at, count)
+        )
         if fault.flip_at is not None and at <= fault.flip_at < at + count:
             piece[fault.flip_at - at] ^= 1
         sent += count

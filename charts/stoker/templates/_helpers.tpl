@@ -56,6 +56,13 @@ is needed. No Secret is ever read, no rule has a wildcard.
 - apiGroups: [stoker.dev]
   resources: [inferenceservices/status]
   verbs: [get, patch]
+- apiGroups: [stoker.dev]
+  resources: [modelcaches]
+  # create, patch: the cache that several services share by naming its source.
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [stoker.dev]
+  resources: [modelcaches/status]
+  verbs: [get, patch]
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, patch, delete]
@@ -84,7 +91,8 @@ is needed. No Secret is ever read, no rule has a wildcard.
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
-  verbs: [get]
+  # create, patch: those of model caches. None is ever deleted: they go with their owner.
+  verbs: [get, create, patch]
 - apiGroups: ["", events.k8s.io]
   resources: [events]
   verbs: [create, patch]

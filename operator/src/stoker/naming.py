@@ -6,6 +6,8 @@ are immutable, so a change here would orphan every running replica. Pools tell r
 label selector alone, so no pod is ever relabelled.
 """
 
+import hashlib
+import re
 from enum import StrEnum
 from typing import Final
 
@@ -20,6 +22,8 @@ LABEL_SERVICE: Final = "stoker.dev/service"
 LABEL_COMPONENT: Final = "stoker.dev/component"
 LABEL_REVISION: Final = "stoker.dev/revision"
 SELECTOR_LABELS: Final = (LABEL_SERVICE, LABEL_COMPONENT, LABEL_REVISION)
+# Of everything that is made for a ModelCache, in place of the service's.
+LABEL_CACHE: Final = "stoker.dev/cache"
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "stoker"
 
@@ -37,6 +41,11 @@ ANNOTATION_ACCEPT: Final = "stoker.dev/accept-plan"
 # On a service, by its owner: another value than before has its model read once more. The facts Job
 # carries the value that it reads for.
 ANNOTATION_REREAD: Final = "stoker.dev/reread-model"
+# On a cache, by its owner: another value than before has its revision resolved once more.
+ANNOTATION_RESOLVE: Final = "stoker.dev/resolve-again"
+# On a cache's Job: what it does, and on which node where the cache is kept per node.
+ANNOTATION_TASK: Final = "stoker.dev/task"
+ANNOTATION_NODE: Final = "stoker.dev/node"
 # On engine pods, before there are to be fewer: a ReplicaSet removes the lowest first.
 ANNOTATION_DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 # On the operator's Lease: host:port where the leader answers.
@@ -46,7 +55,7 @@ ANNOTATION_ADDRESS: Final = "stoker.dev/address"
 class Component(StrEnum):
     """The kinds of pods that a service has. Facts pods only look at the model, once.
 
-    Where a replica spans pods, its leader is the engine pod and the others are followers: they
+    Cache pods are a ModelCache's: they fill and check its volume. Where a replica spans pods, its leader is the engine pod and the others are followers: they
     compute, but nobody sends them requests.
     """
 
@@ -54,6 +63,7 @@ class Component(StrEnum):
     FRONTEND = "frontend"
     FOLLOWER = "follower"
     FACTS = "facts"
+    CACHE = "cache"
 
 
 class Track(StrEnum):
@@ -136,3 +146,42 @@ def frontend_config(service: str, digest: str) -> str:
 def pool(service: str, track: Track) -> str:
     """The InferencePool of one track."""
     return f"{service}-{track.value}"
+
+
+def cache_selector(cache: str) -> dict[str, str]:
+    """Labels that select the pods of a cache's jobs."""
+    return {LABEL_CACHE: cache, LABEL_COMPONENT: Component.CACHE.value}
+
+
+def cache_labels(cache: str) -> dict[str, str]:
+    """All labels of an object that is made for a cache."""
+    return {
+        **cache_selector(cache),
+        LABEL_MANAGED_BY: MANAGED_BY,
+        "app.kubernetes.io/name": "modelcache",
+        "app.kubernetes.io/instance": cache,
+        "app.kubernetes.io/component": Component.CACHE.value,
+        "app.kubernetes.io/part-of": "stoker",
+    }
+
+
+def cache(cache: str) -> str:
+    """Claim, ServiceAccount and NetworkPolicy of a cache."""
+    return f"{cache}-cache"
+
+
+def cache_job(cache: str, digest: str) -> str:
+    """A Job of a cache, named by its content: a Job cannot be changed."""
+    return f"{cache}-cache-{digest}"
+
+
+def model_folder(uri: str, revision: str) -> str:
+    """The folder, below `models/` of a volume, of a source's model at a pinned revision.
+
+    Caches of one source and revision share it, and no other content ever has that name. The words
+    in front are for people; the hash tells folders apart.
+    """
+    source = uri.rstrip("/")
+    words = re.sub(r"[^a-z0-9]+", "-", source.partition("://")[2].lower()).strip("-")
+    digest = hashlib.sha256(f"{source}\n{revision}".encode()).hexdigest()[:16]
+    return f"{words[-40:].strip('-') or 'model'}-{digest}"

@@ -198,8 +198,10 @@ def test_namespaced_mode_has_no_cluster_role_for_the_operator(helm: Helm) -> Non
 def test_our_definition_is_kept_and_foreign_ones_are_not_templates(helm: Helm) -> None:
     manifests = helm.render()
     definitions = [i for i in manifests if i["kind"] == "CustomResourceDefinition"]
-    assert [i["metadata"]["name"] for i in definitions] == [f"inferenceservices.{GROUP}"]
-    assert definitions[0]["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    ours = [f"inferenceservices.{GROUP}", f"modelcaches.{GROUP}"]
+    assert [i["metadata"]["name"] for i in definitions] == ours
+    for definition in definitions:
+        assert definition["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
     names = {i["metadata"]["name"] for i in helm.render("--include-crds")}
     assert "inferencepools.inference.networking.k8s.io" in names
     templates = (CHART / "templates").iterdir()

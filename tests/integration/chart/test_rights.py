@@ -23,6 +23,8 @@ RBAC = "rbac.authorization.k8s.io"
 NEEDED = [
     ("stoker.dev", "inferenceservices", READ),
     ("stoker.dev", "inferenceservices/status", ("patch",)),
+    ("stoker.dev", "modelcaches", (*READ, "create", "patch")),
+    ("stoker.dev", "modelcaches/status", ("patch",)),
     ("apps", "deployments", WRITE),
     ("batch", "jobs", WRITE),
     ("", "services", WRITE),
@@ -34,7 +36,7 @@ NEEDED = [
     ("networking.k8s.io", "networkpolicies", WRITE),
     (INFERENCE, "inferencepools", WRITE),
     ("", "pods", (*READ, "patch")),
-    ("", "persistentvolumeclaims", ("get",)),
+    ("", "persistentvolumeclaims", ("get", "create", "patch")),
     ("events.k8s.io", "events", ("create", "patch")),
 ]
 # The same for what belongs to no namespace; where the operator is confined to some, nothing.
@@ -90,7 +92,8 @@ def installed(request: pytest.FixtureRequest, administrator: Helm) -> Iterator[s
 def test_the_operator_may_do_what_it_needs_and_no_more(plane: ControlPlane, installed: str) -> None:
     granted = {(group, resource): set(verbs) for group, resource, verbs in NEEDED}
     granted["", "events"] = {"create", "patch"}
-    granted["stoker.dev", "inferenceservices/status"] = {"get", "patch"}
+    for kind in ("inferenceservices", "modelcaches"):
+        granted["stoker.dev", f"{kind}/status"] = {"get", "patch"}
     asked = [*granted, *OTHERS]
     for group, resource in asked:
         for verb in VERBS:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).parents[3]
 CRDS = (
     REPOSITORY / "crds" / "stoker.dev_inferenceservices.yaml",
+    REPOSITORY / "crds" / "stoker.dev_modelcaches.yaml",
     REPOSITORY / "charts/stoker/crds/inference.networking.k8s.io_inferencepools.yaml",
 )
 T = TypeVar("T")

@@ -11,8 +11,15 @@ from stoker.model.observed import Key
 KEY = Key("team", "tiny")
 
 
-def body(name: str, *, uid: str = "u1", version: str = "1", owned: bool = True) -> dict[str, Any]:
-    labels = {naming.LABEL_SERVICE: "tiny"} if owned else {}
+def body(
+    name: str,
+    *,
+    uid: str = "u1",
+    version: str = "1",
+    owned: bool = True,
+    label: str = naming.LABEL_SERVICE,
+) -> dict[str, Any]:
+    labels = {label: "tiny"} if owned else {}
     return {
         "metadata": {
             "name": name,
@@ -99,3 +106,69 @@ def test_events_wake_the_service_that_they_concern() -> None:
     assert woken == [KEY, Key("team", "other"), KEY]
     assert store.children(KEY) == []
     assert list(store.services()) == [Key("team", "other")]
+
+
+def cache(name: str, uri: str = "hf://org/tiny", **status: Any) -> dict[str, Any]:
+    made = body(name, uid=f"cache-{name}", owned=False)
+    return {**made, "spec": {"model": {"uri": uri}}, "status": status}
+
+
+def user(name: str, **model: Any) -> dict[str, Any]:
+    made = body(name, uid=f"service-{name}", owned=False)
+    return {**made, "spec": {"model": model}}
+
+
+def test_a_service_and_a_cache_of_one_name_have_children_of_their_own() -> None:
+    woken: list[Key] = []
+    caches: list[Key] = []
+    store = Store()
+    feed = Feed(store, woken.append, caches.append)
+    feed.event("Job", body("facts"), deleted=False)
+    feed.event("Job", body("fetch", uid="u2", label=naming.LABEL_CACHE), deleted=False)
+    assert (woken, caches) == ([KEY], [KEY])
+    assert [name["metadata"]["name"] for _, name in store.children(KEY)] == ["facts"]
+    (fetch,) = store.children(KEY, "ModelCache")
+    assert fetch[1]["metadata"]["name"] == "fetch"
+    feed.event("Job", body("fetch", uid="u2", label=naming.LABEL_CACHE), deleted=True)
+    assert store.children(KEY, "ModelCache") == []
+
+
+def test_a_cache_wakes_the_services_that_use_it_unless_it_only_progressed() -> None:
+    woken: list[Key] = []
+    store = Store()
+    for name, model in {
+        "by-name": {"cacheRef": {"name": "tiny"}},
+        "by-source": {"uri": "hf://org/tiny/"},
+        "other": {"uri": "pvc://models"},
+    }.items():
+        store.put("InferenceService", user(name, **model))
+    feed = Feed(store, woken.append)
+    feed.event("ModelCache", cache("tiny", phase="Fetching"), deleted=False)
+    users = [Key("team", "by-name"), Key("team", "by-source")]
+    assert sorted(woken, key=str) == users == store.users(KEY)
+    woken.clear()
+    feed.event(
+        "ModelCache", cache("tiny", phase="Fetching", progress={"percent": 3}), deleted=False
+    )
+    assert woken == []
+    feed.event("ModelCache", cache("tiny", phase="Ready"), deleted=False)
+    assert sorted(woken, key=str) == users
+    woken.clear()
+    feed.event("ModelCache", cache("tiny", phase="Ready"), deleted=True)
+    assert sorted(woken, key=str) == users
+
+
+def test_a_service_wakes_the_cache_that_it_names_when_its_spec_changes() -> None:
+    caches: list[Key] = []
+    store = Store()
+    store.put("ModelCache", cache("tiny"))
+    store.put("ModelCache", cache("elsewhere", uri="s3://bucket/x"))
+    feed = Feed(store, lambda _: None, caches.append)
+    made = user("a", cacheRef={"name": "tiny"})
+    made["metadata"]["generation"] = 1
+    feed.event("InferenceService", made, deleted=False)
+    assert caches == [KEY]
+    feed.event("InferenceService", {**made, "status": {"replicas": 1}}, deleted=False)
+    assert caches == [KEY]
+    feed.event("InferenceService", made, deleted=True)
+    assert caches == [KEY, KEY]

@@ -33,6 +33,13 @@ def names(service: str) -> dict[str, object]:
         "factsLabels": naming.labels(service, Component.FACTS),
         "userAnnotations": [naming.ANNOTATION_ACCEPT, naming.ANNOTATION_REREAD],
         "annotations": list(naming.ANNOTATIONS),
+        "cache": naming.cache(service),
+        "cacheJob": naming.cache_job(service, "01234567"),
+        "cacheLabels": naming.cache_labels(service),
+        "modelFolder": naming.model_folder(f"hf://org/{service}", "0123abcd"),
+        "cacheAnnotations": [
+            naming.ANNOTATION_RESOLVE, naming.ANNOTATION_TASK, naming.ANNOTATION_NODE
+        ],
         "managers": [naming.FIELD_MANAGER, naming.STATUS_FIELD_MANAGER],
     }
 
@@ -57,3 +64,18 @@ def test_selector_labels_are_three() -> None:
         "stoker.dev/revision",
     )
     assert set(naming.selector("a", Component.ENGINE, "r")) == set(naming.SELECTOR_LABELS)
+
+
+def test_a_models_folder_is_a_plain_name_of_its_source_and_revision() -> None:
+    folder = naming.model_folder("hf://Org/My.Model/", "0123abcd")
+    assert folder == naming.model_folder("hf://Org/My.Model", "0123abcd")
+    assert folder.startswith("org-my-model-")
+    others = {
+        naming.model_folder("hf://Org/My.Model", "0123abce"),
+        naming.model_folder("s3://Org/My.Model", "0123abcd"),
+    }
+    assert len({folder, *others}) == 3
+    for uri in ("https://h/" + "x" * 500, "s3://b/%2e%2e/\u00e9", "pvc://c"):
+        name = naming.model_folder(uri, "r")
+        assert len(name) <= 63
+        assert name.replace("-", "").isalnum()

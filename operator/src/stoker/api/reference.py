@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-_INTRODUCTION = """\
+SERVICE_INTRODUCTION = """\
 # InferenceService
 
 `apiVersion: stoker.dev/v1alpha1`, short name `infer`.
@@ -14,10 +14,18 @@ and why.
 A value that is written is obeyed or refused, never adapted.
 """
 
+CACHE_INTRODUCTION = """\
+# ModelCache
 
-def reference(schema: dict[str, Any]) -> str:
+`apiVersion: stoker.dev/v1alpha1`, short name `mc`.
+This page is made from the models by `stoker crd`; `kubectl explain mc.spec` shows the same text.
+What a cache does, its states and its conditions: docs/caches.md.
+"""
+
+
+def reference(schema: dict[str, Any], introduction: str) -> str:
     """The whole page, Markdown, from the resource's schema."""
-    parts = [_INTRODUCTION, *_rules(schema)]
+    parts = [introduction, *_rules(schema)]
     for name in ("spec", "status"):
         parts.extend(_section(name, schema["properties"][name]))
     return "\n".join(parts)
@@ -63,7 +71,9 @@ def _meaning(schema: dict[str, Any]) -> str:
     if "minimum" in schema:
         parts.append(f"{schema['minimum']} to {schema['maximum']}.")
     if "default" in schema:
-        parts.append(f"Default: `{schema['default']}`.")
+        # As YAML writes it: false, not False.
+        default = schema["default"]
+        parts.append(f"Default: `{str(default).lower() if default in (True, False) else default}`.")
     if "properties" not in schema:
         parts.extend(
             f"Rule: {rule['message']}." for rule in schema.get("x-kubernetes-validations", [])

@@ -14,7 +14,7 @@ _TIME: Final[dict[str, Any]] = {"format": "date-time"}
 
 
 class Condition(Resource):
-    """One observation about the service, as in meta/v1."""
+    """One observation about the object, as in meta/v1."""
 
     type: str = Field(description="What is judged, for example Ready.", max_length=316)
     status: Literal["True", "False", "Unknown"] = Field(description="True, False or Unknown.")

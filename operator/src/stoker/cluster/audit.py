@@ -18,10 +18,9 @@ from dataclasses import dataclass, field
 
 from stoker import naming
 from stoker.cluster.client import METADATA_LIST, Client
-from stoker.cluster.kinds import SERVICE, WATCHED, Kind
-from stoker.cluster.store import Store, service_of
+from stoker.cluster.kinds import OWNERS, WATCHED, Kind
+from stoker.cluster.store import Body, Store
 from stoker.errors import NotFound
-from stoker.model.observed import Key
 
 _Place = tuple[str, str, str]  # kind, namespace, name
 
@@ -32,7 +31,7 @@ class Audit:
 
     client: Client
     store: Store
-    wake: Callable[[Key], None]
+    wake: Callable[[str, Body], None]  # with the kind and the last body of what is gone
     namespaces: Sequence[str] = ()  # empty: the whole cluster
     kinds: Sequence[Kind] = WATCHED
     _suspects: dict[_Place, str | None] = field(default_factory=dict)
@@ -77,9 +76,7 @@ class Audit:
     def _forget(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
         body = self.store.get(kind.name, namespace, name)
         if body is not None and self.store.remove(kind.name, namespace, name, uid):
-            key = service_of(kind.name, body)
-            if key is not None:
-                self.wake(key)
+            self.wake(kind.name, body)
 
     def _lagging(
         self, kind: Kind, listed: dict[tuple[str, str], tuple[str, str]]
@@ -96,7 +93,7 @@ class Audit:
         return [kind.path(namespace) for namespace in self.namespaces] or [kind.path(None)]
 
     async def _list(self, kind: Kind) -> dict[tuple[str, str], tuple[str, str]]:
-        query = {} if kind is SERVICE else {"labelSelector": label_selector()}
+        query = {} if kind in OWNERS else {"labelSelector": label_selector()}
         found: dict[tuple[str, str], tuple[str, str]] = {}
         for path in self._paths(kind):
             answer = await self.client.get(path, query, accept=METADATA_LIST)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from stoker.api import v1alpha1
+from stoker.api import modelcache, v1alpha1
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,9 @@ class Kind:
 
 
 SERVICE: Final = Kind(v1alpha1.KIND, v1alpha1.GROUP, v1alpha1.VERSION, v1alpha1.PLURAL)
+CACHE: Final = Kind(modelcache.KIND, v1alpha1.GROUP, v1alpha1.VERSION, modelcache.PLURAL)
+# What users make: watched whole, where everything else is watched by our label.
+OWNERS: Final = (SERVICE, CACHE)
 POD: Final = Kind("Pod", "", "v1", "pods")
 CLAIM: Final = Kind("PersistentVolumeClaim", "", "v1", "persistentvolumeclaims")
 NODE: Final = Kind("Node", "", "v1", "nodes")
@@ -40,7 +43,7 @@ LEASE: Final = Kind("Lease", "coordination.k8s.io", "v1", "leases")
 EVENT: Final = Kind("Event", "events.k8s.io", "v1", "events")
 POOL: Final = Kind("InferencePool", "inference.networking.k8s.io", "v1", "inferencepools")
 
-# What a service is made of: written by us, watched by label.
+# What services and caches are made of: written by us, watched by label.
 CHILDREN: Final = (
     Kind("Deployment", "apps", "v1", "deployments"),
     Kind("Job", "batch", "v1", "jobs"),
@@ -53,13 +56,13 @@ CHILDREN: Final = (
     Kind("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies"),
     POOL,
 )
-WATCHED: Final = (SERVICE, POD, *CHILDREN)
+WATCHED: Final = (*OWNERS, POD, *CHILDREN)
 # Not every cluster serves it, so it is watched only where the administrator says that it does.
 LEADER_WORKER_SET: Final = Kind(
     "LeaderWorkerSet", "leaderworkerset.x-k8s.io", "v1", "leaderworkersets"
 )
 
-_BY_NAME: Final = {kind.name: kind for kind in (*CHILDREN, LEADER_WORKER_SET)}
+_BY_NAME: Final = {kind.name: kind for kind in (*CHILDREN, LEADER_WORKER_SET, CLAIM)}
 
 
 def watched(*, groups: bool) -> tuple[Kind, ...]:

@@ -5,24 +5,28 @@ the next look sees what the last pass wrote. The two race, and the newer resourc
 wins. Bodies are kept without managedFields, which are half of an object and which nobody here
 reads, but for those of somebody else who set a number of replicas. Pods are found by their owner's
 label, everything else by name.
+
+Two kinds of objects own others: services and caches, and each has keys of its own. What becomes of
+a cache concerns the services that use it too.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from stoker import naming
-from stoker.cluster.kinds import SERVICE
+from stoker.cluster.kinds import CACHE, SERVICE
 from stoker.model.observed import Key
 
 Body = Mapping[str, Any]
 
 
 class Store:
-    """Objects by kind, namespace and name; children also by the service they belong to."""
+    """Objects by kind, namespace and name; children also by the object they belong to."""
 
     def __init__(self) -> None:
         self._objects: dict[tuple[str, str, str], Body] = {}
-        self._by_service: dict[Key, dict[tuple[str, str], Body]] = {}
+        self._by_owner: dict[tuple[str, Key], dict[tuple[str, str], Body]] = {}
 
     def put(self, kind: str, body: Body) -> bool:
         """Keep a body unless a newer one is known; say whether anything changed."""
@@ -35,9 +39,9 @@ class Store:
         if known is not None:
             self._unlink(kind, known)
         self._objects[place] = slim
-        owner = service_of(kind, slim)
-        if owner is not None and kind != SERVICE.name:
-            self._by_service.setdefault(owner, {})[kind, metadata["name"]] = slim
+        owner = owner_of(kind, slim)
+        if owner is not None and kind != owner[0]:
+            self._by_owner.setdefault(owner, {})[kind, metadata["name"]] = slim
         return True
 
     def remove(self, kind: str, namespace: str, name: str, uid: str) -> bool:
@@ -54,18 +58,42 @@ class Store:
         return self._objects.get((kind, namespace, name))
 
     def service(self, key: Key) -> Body | None:
-        """The user's object."""
+        """The user's service."""
         return self.get(SERVICE.name, key.namespace, key.name)
+
+    def cache(self, key: Key) -> Body | None:
+        """The ModelCache."""
+        return self.get(CACHE.name, key.namespace, key.name)
 
     def services(self) -> Iterator[Key]:
         """Every service that exists."""
+        return self._keys(SERVICE.name)
+
+    def caches(self) -> Iterator[Key]:
+        """Every cache that exists."""
+        return self._keys(CACHE.name)
+
+    def _keys(self, wanted: str) -> Iterator[Key]:
         for kind, namespace, name in list(self._objects):
-            if kind == SERVICE.name:
+            if kind == wanted:
                 yield Key(namespace, name)
 
-    def children(self, key: Key) -> list[tuple[str, Body]]:
-        """Objects that carry the service's label, with their kind."""
-        return [(kind, body) for (kind, _), body in self._by_service.get(key, {}).items()]
+    def children(self, key: Key, owner: str = SERVICE.name) -> list[tuple[str, Body]]:
+        """Objects that carry the label of the service, or cache, with their kind."""
+        return [(kind, body) for (kind, _), body in self._by_owner.get((owner, key), {}).items()]
+
+    def users(self, cache: Key) -> list[Key]:
+        """Services of the namespace that name this cache, or its very source; by name."""
+        uri = source_of_cache(self.cache(cache) or {})
+        return sorted(
+            (
+                key
+                for key in self.services()
+                if key.namespace == cache.namespace
+                and uses(self.service(key) or {}, cache.name, uri)
+            ),
+            key=str,
+        )
 
     def versions(self, kind: str) -> dict[tuple[str, str], tuple[str, str]]:
         """(namespace, name) → (uid, resourceVersion) of all objects of a kind."""
@@ -76,38 +104,64 @@ class Store:
         }
 
     def _unlink(self, kind: str, body: Body) -> None:
-        owner = service_of(kind, body)
-        if owner is None or owner not in self._by_service:
+        owner = owner_of(kind, body)
+        if owner is None or owner not in self._by_owner:
             return
-        children = self._by_service[owner]
+        children = self._by_owner[owner]
         children.pop((kind, body["metadata"]["name"]), None)
         if not children:
-            del self._by_service[owner]
+            del self._by_owner[owner]
 
 
-def service_of(kind: str, body: Body) -> Key | None:
-    """The service that an object is, or belongs to by its label."""
+def owner_of(kind: str, body: Body) -> tuple[str, Key] | None:
+    """The service or cache that an object is, or belongs to by its label, with its kind."""
     metadata = body["metadata"]
     namespace = metadata.get("namespace", "")
-    if kind == SERVICE.name:
-        return Key(namespace, metadata["name"])
-    name = (metadata.get("labels") or {}).get(naming.LABEL_SERVICE)
-    return Key(namespace, name) if name else None
+    if kind in {SERVICE.name, CACHE.name}:
+        return kind, Key(namespace, metadata["name"])
+    labels = metadata.get("labels") or {}
+    for owner, label in ((SERVICE, naming.LABEL_SERVICE), (CACHE, naming.LABEL_CACHE)):
+        if labels.get(label):
+            return owner.name, Key(namespace, labels[label])
+    return None
+
+
+def source_of_cache(cache: Body) -> str:
+    """The address of a cache's model; empty where the object is none that we understand."""
+    uri = ((cache.get("spec") or {}).get("model") or {}).get("uri")
+    return uri.rstrip("/") if isinstance(uri, str) else ""
+
+
+def uses(service: Body, cache: str, uri: str) -> bool:
+    """Whether a service's raw body names a cache of its namespace, or that cache's source."""
+    model = (service.get("spec") or {}).get("model") or {}
+    if (model.get("cacheRef") or {}).get("name") == cache:
+        return True
+    own = model.get("uri")
+    return bool(uri) and isinstance(own, str) and own.rstrip("/") == uri
 
 
 class Feed:
-    """Watch events in, keys of the services concerned out."""
+    """Watch events in, keys of the services and caches concerned out."""
 
-    def __init__(self, store: Store, wake: Callable[[Key], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        wake: Callable[[Key], None],
+        wake_cache: Callable[[Key], None] = lambda _: None,
+    ) -> None:
         self._store = store
         self._wake = wake
+        self._wake_cache = wake_cache
+        # What a cache's services were woken for last, and what a service's caches were.
+        self._told: dict[tuple[str, Key], str] = {}
 
     def load(self, kind: str, body: Body) -> None:
         """An object as listed or changed; wakes nobody."""
         self._store.put(kind, body)
 
     def event(self, kind: str, body: Body, *, deleted: bool) -> None:
-        """A change: remember it and wake the service it concerns."""
+        """A change: remember it and wake whom it concerns."""
         metadata = body["metadata"]
         if deleted:
             self._store.remove(
@@ -115,9 +169,49 @@ class Feed:
             )
         else:
             self._store.put(kind, body)
-        key = service_of(kind, body)
-        if key is not None:
-            self._wake(key)
+        self.concern(kind, body, deleted=deleted)
+
+    def concern(self, kind: str, body: Body, *, deleted: bool = True) -> None:
+        """Wake the service or cache that an object is or belongs to, and those beside it."""
+        owner = owner_of(kind, body)
+        if owner is None:
+            return
+        name, key = owner
+        (self._wake if name == SERVICE.name else self._wake_cache)(key)
+        if kind in {SERVICE.name, CACHE.name} and self._is_news(kind, key, body, deleted=deleted):
+            self._wake_beside(kind, key, body)
+
+    def _is_news(self, kind: str, key: Key, body: Body, *, deleted: bool) -> bool:
+        """Whether a change matters on the other side: a cache's progress does not."""
+        told = "" if deleted else _news(kind, body)
+        before = self._told.pop((kind, key), None)
+        if not deleted:
+            self._told[kind, key] = told
+        return told != before
+
+    def _wake_beside(self, kind: str, key: Key, body: Body) -> None:
+        if kind == CACHE.name:
+            uri = source_of_cache(body)
+            for service in self._store.services():
+                if service.namespace == key.namespace and uses(
+                    self._store.service(service) or {}, key.name, uri
+                ):
+                    self._wake(service)
+            return
+        for cache in self._store.caches():
+            if cache.namespace == key.namespace and uses(
+                body, cache.name, source_of_cache(self._store.cache(cache) or {})
+            ):
+                self._wake_cache(cache)
+
+
+def _news(kind: str, body: Body) -> str:
+    metadata = body["metadata"]
+    said = [metadata.get("uid"), metadata.get("generation"), "deletionTimestamp" in metadata]
+    if kind == CACHE.name:
+        status = body.get("status") or {}
+        said.append({name: value for name, value in status.items() if name != "progress"})
+    return json.dumps(said, sort_keys=True)
 
 
 def _slim(metadata: Body) -> Body:

@@ -90,7 +90,7 @@ class Operator:
         self._audit = Audit(
             self._client,
             self._store,
-            self._queue.add,
+            self._feed.concern,
             namespaces=settings.watch_namespaces,
             kinds=kinds,
         )

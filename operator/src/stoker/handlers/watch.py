@@ -18,7 +18,7 @@ from kopf._core.engines.peering import Identity
 
 from stoker.cluster.audit import label_selector
 from stoker.cluster.client import Client
-from stoker.cluster.kinds import SERVICE, Kind, watched
+from stoker.cluster.kinds import OWNERS, Kind, watched
 from stoker.cluster.store import Feed
 
 # The service account's token is renewed by the kubelet; read it again long before it ends.
@@ -44,7 +44,7 @@ def settings_of_kopf() -> kopf.OperatorSettings:
     settings.watching.inactivity_timeout = 70
     settings.persistence.finalizer = "stoker.dev/unused"
     for kind in watched(groups=True):
-        if kind is not SERVICE:
+        if kind not in OWNERS:
             selector = kopf_selector(kind)
             settings.watching.label_selectors[selector] = label_selector()
     return settings

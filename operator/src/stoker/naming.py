@@ -43,6 +43,8 @@ ANNOTATION_ACCEPT: Final = "stoker.dev/accept-plan"
 ANNOTATION_REREAD: Final = "stoker.dev/reread-model"
 # On a cache, by its owner: another value than before has its revision resolved once more.
 ANNOTATION_RESOLVE: Final = "stoker.dev/resolve-again"
+# The same for its files: another value has every byte read and compared once more.
+ANNOTATION_VERIFY: Final = "stoker.dev/verify-again"
 # On a cache's Job: what it does, and on which node where the cache is kept per node.
 ANNOTATION_TASK: Final = "stoker.dev/task"
 ANNOTATION_NODE: Final = "stoker.dev/node"
@@ -55,8 +57,9 @@ ANNOTATION_ADDRESS: Final = "stoker.dev/address"
 class Component(StrEnum):
     """The kinds of pods that a service has. Facts pods only look at the model, once.
 
-    Cache pods are a ModelCache's: they fill and check its volume. Where a replica spans pods, its leader is the engine pod and the others are followers: they
-    compute, but nobody sends them requests.
+    Cache pods are a ModelCache's: they fill and check its volume. Where a replica spans pods, its
+    leader is the engine pod and the others are followers: they compute, but nobody sends them
+    requests.
     """
 
     ENGINE = "engine"

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from tests.support.controlplane import ControlPlane
 
 
-
 def collection(definition: Definition = SERVICE) -> str:
     """Path of the objects that are judged."""
     return f"/apis/stoker.dev/v1alpha1/namespaces/default/{definition.plural}"

@@ -113,7 +113,7 @@ def test_columns(judge: Judge) -> None:
             "percent": 42, "shown": "42%", "downloaded": 1, "speed": "112 MiB/s",
             "remaining": "2m10s",
         },
-        "nodes": {"ready": 1, "wanted": 3, "shown": "1/3"},
+        "nodes": {"ready": 1, "wanted": 3, "shown": "1/3", "of": "a"},
         "conditions": [{
             "type": "Ready", "status": "False", "reason": "Fetching", "message": "m",
             "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z",

@@ -38,7 +38,10 @@ def names(service: str) -> dict[str, object]:
         "cacheLabels": naming.cache_labels(service),
         "modelFolder": naming.model_folder(f"hf://org/{service}", "0123abcd"),
         "cacheAnnotations": [
-            naming.ANNOTATION_RESOLVE, naming.ANNOTATION_TASK, naming.ANNOTATION_NODE
+            naming.ANNOTATION_RESOLVE,
+            naming.ANNOTATION_VERIFY,
+            naming.ANNOTATION_TASK,
+            naming.ANNOTATION_NODE,
         ],
         "managers": [naming.FIELD_MANAGER, naming.STATUS_FIELD_MANAGER],
     }

@@ -25,7 +25,9 @@ class ResolvedStatus(Resource):
     bytes: int = Field(description="Size of the files that are kept.")
     files: int = Field(description="Number of those files.")
     folder: str = Field(description="Where it belongs on the volume, below models/.")
-    source: str = Field(description="Digest of the address and of what asked for it to be resolved.")
+    source: str = Field(
+        description="Digest of the address and of what asked for it to be resolved."
+    )
 
 
 class ProgressStatus(Resource):
@@ -43,6 +45,7 @@ class NodeStatus(Resource):
 
     name: str = Field(description="Its name.")
     ready: bool = Field(description="Whether it holds the content that is wanted.")
+    uid: str | None = Field(default=None, description="Uid of its last Job that failed.")
     verified: int | None = Field(
         default=None, description="When it was fetched or verified last, in Unix seconds."
     )
@@ -59,6 +62,7 @@ class NodesStatus(Resource):
 
     ready: int = Field(description="Nodes that hold the content that is wanted.")
     wanted: int = Field(description="Nodes that are selected and exist.")
+    of: str = Field(description="Digest of the content that they are to hold.")
     shown: str = Field(description="Both, for kubectl get.")
     list_: Annotated[list[NodeStatus], no_duplicates(lambda each: each.name)] = Field(
         alias="list",
@@ -78,7 +82,8 @@ class UnreadStatus(Resource):
 class AttemptStatus(Resource):
     """Jobs in a row that failed, and when the next one begins."""
 
-    job: str = Field(description="Digest of what they were told.")
+    job: str = Field(description="Name of the Job: a digest of what it was told.")
+    uid: str = Field(description="Uid of the last one.")
     attempts: int = Field(description="How many.")
     reason: str = Field(description="Why the last one failed, one CamelCase word.")
     message: str = Field(description="Why, and what to do.")
@@ -121,6 +126,13 @@ class ModelCacheStatus(Resource):
         json_schema_extra=_TIME,
     )
     attempt: AttemptStatus | None = None
+    verified: str | None = Field(
+        default=None,
+        description="Value of the annotation stoker.dev/verify-again that was obeyed last.",
+    )
+    demands: str | None = Field(
+        default=None, description="Digest of what the spec demanded of the files."
+    )
     conditions: Annotated[list[Condition], no_duplicates(lambda condition: condition.type)] = Field(
         default_factory=list,
         description="Ready, Resolved and Verified.",

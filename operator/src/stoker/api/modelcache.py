@@ -1,4 +1,4 @@
-"""`ModelCache`, group `stoker.dev`, version `v1alpha1`: one model on one volume, fetched and proven.
+"""`ModelCache`, group `stoker.dev`, version `v1alpha1`: one model on one volume, and proven.
 
 The rules of `v1alpha1` hold here too. What a cache is for a service is three words of its status:
 `claim`, `folder` and `digest`. They name the last content that was whole, and stay while another
@@ -54,8 +54,8 @@ _ONE_STORAGE = (
     "storage out for the administrator's default"
 )
 _PER_NODE = (
-    "storage.perNode takes exactly one of storageClassName and claimName: a class of local volumes, "
-    "or an existing claim whose path is another folder on each node"
+    "storage.perNode takes exactly one of storageClassName and claimName: a class of local "
+    "volumes, or an existing claim whose path is another folder on each node"
 )
 _PRELOAD = (
     "preload is for storage.perNode: a volume that nodes share is filled once, remove preload"
@@ -109,8 +109,9 @@ class CachedModel(Resource):
         default=None,
         description=(
             "Branch, tag, commit, version or digest at the source. It is resolved once and then "
-            "kept: a branch that moves changes nothing until the annotation stoker.dev/resolve-again "
-            "gets another value. Absent: what the source has now. https:// needs sha256:HEX."
+            "kept: a branch that moves changes nothing until the annotation "
+            "stoker.dev/resolve-again gets another value. Absent: what the source has now. "
+            "https:// needs sha256:HEX."
         ),
     )
     secret_ref: SecretReference | None = None
@@ -239,8 +240,8 @@ class CacheVerification(Resource):
         default=None,
         description=(
             "How often every byte is read again and compared with its digest; files that are bad "
-            "are fetched again. 10m to 8760h. Absent: as the administrator says; what looks touched "
-            "is hashed before an engine uses it in any case."
+            "are fetched again. 10m to 8760h. Absent: as the administrator says; what looks "
+            "touched is hashed before an engine uses it in any case."
         ),
     )
     digests: Annotated[

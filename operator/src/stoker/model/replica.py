@@ -49,6 +49,15 @@ class PodAdditions:
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """Which nodes may take a pod: all that `render.pods` asks of a replica for that."""
+
+    accelerators: Accelerators
+    additions: PodAdditions
+    image_pull_secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Replica:
     """Everything that decides how the pods of a replica look. Durations in seconds."""
 

@@ -6,14 +6,16 @@ wishes are in the plan already, and only there.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
+from stoker.api.modelcache import CacheTemplate
+from stoker.api.template import Toleration
 from stoker.api.v1alpha1 import InferenceServiceSpec
 from stoker.model.location import location_of
 from stoker.model.observed import Key
 from stoker.model.platform import EnginePlatform, Platform
-from stoker.model.replica import Accelerators, Pairs, PodAdditions, Replica, Run
+from stoker.model.replica import Accelerators, Pairs, Placement, PodAdditions, Replica, Run
 from stoker.plan import groups
 from stoker.planner.flags import lora_args
 from stoker.planner.request import FLAGS, adapters_of
@@ -61,6 +63,22 @@ def replica_of(
         allow_pickle=platform.allow_pickle,
     )
     return groups.spread(replica, spec.parallelism.nodes, platform.gpus)
+
+
+def placement_of(spec: InferenceServiceSpec, platform: Platform) -> Placement:
+    """Where the pods of a service may run, without anything else about them."""
+    return Placement(
+        _accelerators(spec, platform, _PLAIN), _additions(spec), platform.image_pull_secrets
+    )
+
+
+def additions_of(template: CacheTemplate) -> PodAdditions:
+    """What a cache's template adds to its pods."""
+    return PodAdditions(
+        node_selector=_pairs(template.node_selector),
+        tolerations=_tolerations(template.tolerations),
+        priority_class=template.priority_class_name,
+    )
 
 
 def model_location(spec: InferenceServiceSpec) -> tuple[str, str]:
@@ -139,22 +157,26 @@ def _additions(spec: InferenceServiceSpec) -> PodAdditions:
     template = spec.template
     return PodAdditions(
         node_selector=_pairs(template.node_selector),
-        tolerations=tuple(
-            _pairs(
-                {
-                    name: value
-                    for name in ("key", "operator", "value", "effect")
-                    if (value := getattr(toleration, name)) is not None
-                }
-            )
-            for toleration in template.tolerations
-        ),
+        tolerations=_tolerations(template.tolerations),
         labels=_pairs(template.labels),
         annotations=_pairs(template.annotations),
         requests=tuple(sorted(template.resources.requests.items())),
         limits=tuple(sorted(template.resources.limits.items())),
         priority_class=template.priority_class_name,
         runtime_class=template.runtime_class_name,
+    )
+
+
+def _tolerations(given: Iterable[Toleration]) -> tuple[Pairs, ...]:
+    return tuple(
+        _pairs(
+            {
+                name: value
+                for name in ("key", "operator", "value", "effect")
+                if (value := getattr(toleration, name)) is not None
+            }
+        )
+        for toleration in given
     )
 
 

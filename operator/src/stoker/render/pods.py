@@ -4,16 +4,17 @@ The pod that reads a model's facts runs exactly where the engine may run, so tha
 first user pins to a zone is never pinned to one without accelerators.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
-from stoker.model.replica import Pairs, Replica
+from stoker.model.replica import Pairs, Placement, Replica
 
 Manifest = dict[str, Any]
 
 USER: Final = 65532  # nobody's number in the usual images
 
 
-def placement(replica: Replica) -> Manifest:
+def placement(replica: Replica | Placement) -> Manifest:
     """The part of a pod's spec that decides which nodes may take it."""
     return compact(
         {
@@ -30,6 +31,28 @@ def placement(replica: Replica) -> Manifest:
             ],
         }
     )
+
+
+def pinned(placed: Manifest, nodes: Sequence[str]) -> Manifest:
+    """The same, on one of these nodes alone: by name, as no label is sure to tell nodes apart."""
+    if not nodes:
+        return placed
+    inner = (placed.get("affinity") or {}).get("nodeAffinity") or {}
+    required = inner.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    # A field takes one value, and a pod fits where any of the terms does.
+    terms = [
+        {
+            **term,
+            "matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}],
+        }
+        for term in required.get("nodeSelectorTerms") or [{}]
+        for node in nodes
+    ]
+    affinity = {
+        **inner,
+        "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms},
+    }
+    return {**placed, "affinity": {"nodeAffinity": affinity}}
 
 
 def pod_security() -> Manifest:
@@ -63,14 +86,14 @@ def compact(mapping: Manifest) -> Manifest:
     return {key: value for key, value in mapping.items() if value not in (None, {}, [])}
 
 
-def _node_selector(replica: Replica) -> dict[str, str]:
+def _node_selector(replica: Replica | Placement) -> dict[str, str]:
     """The user's labels, and the accelerator's where there is no choice between several."""
     selectors = replica.accelerators.selectors
     chosen = selectors[0] if len(selectors) == 1 else ()
     return {**dict(chosen), **dict(replica.additions.node_selector)}
 
 
-def _affinity(replica: Replica) -> Manifest:
+def _affinity(replica: Replica | Placement) -> Manifest:
     """A choice of accelerators: one of them, the first ones preferred."""
     selectors = replica.accelerators.selectors
     if len(selectors) == 1:

@@ -136,11 +136,12 @@ def test_a_service_and_a_cache_of_one_name_have_children_of_their_own() -> None:
 def test_a_cache_wakes_the_services_that_use_it_unless_it_only_progressed() -> None:
     woken: list[Key] = []
     store = Store()
-    for name, model in {
+    models: dict[str, dict[str, Any]] = {
         "by-name": {"cacheRef": {"name": "tiny"}},
         "by-source": {"uri": "hf://org/tiny/"},
         "other": {"uri": "pvc://models"},
-    }.items():
+    }
+    for name, model in models.items():
         store.put("InferenceService", user(name, **model))
     feed = Feed(store, woken.append)
     feed.event("ModelCache", cache("tiny", phase="Fetching"), deleted=False)

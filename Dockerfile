@@ -1,5 +1,6 @@
 # Two images: `operator` (the Python package with its libraries) and `worker` (the supervisor that
-# an init container copies into engine pods; standard library only).
+# an init container copies into engine pods, standard library only; and the job that fills caches,
+# with libraries of its own that stay in this image).
 #
 #   buildah bud --target operator -t stoker/operator .      (or docker, podman, kaniko)
 #
@@ -10,11 +11,10 @@
 #   --secret id=ca,src=FILE          certificates, seen at /run/secrets/ca
 ARG BASE=docker.io/library/python:3.12-slim-bookworm
 
-FROM ${BASE} AS libraries
+FROM ${BASE} AS tools
 ARG UV_VERSION=0.13.8
 WORKDIR /src
-ENV UV_PROJECT_ENVIRONMENT=/opt/stoker \
-    UV_PYTHON_DOWNLOADS=never \
+ENV UV_PYTHON_DOWNLOADS=never \
     UV_LINK_MODE=copy \
     UV_COMPILE_BYTECODE=1 \
     UV_NO_CACHE=1
@@ -22,9 +22,19 @@ RUN --mount=type=secret,id=build-env --mount=type=secret,id=ca \
     set -a; [ ! -f /run/secrets/build-env ] || . /run/secrets/build-env; set +a; \
     python3 -m venv /opt/uv && /opt/uv/bin/pip install -q --no-cache-dir "uv==${UV_VERSION}"
 COPY pyproject.toml uv.lock ./
+
+FROM tools AS libraries
+ENV UV_PROJECT_ENVIRONMENT=/opt/stoker
 RUN --mount=type=secret,id=build-env --mount=type=secret,id=ca \
     set -a; [ ! -f /run/secrets/build-env ] || . /run/secrets/build-env; set +a; \
     /opt/uv/bin/uv sync -q --locked --no-dev --extra operator --no-install-project \
+        --python "$(command -v python3)"
+
+FROM tools AS worker-libraries
+ENV UV_PROJECT_ENVIRONMENT=/opt/stoker-worker
+RUN --mount=type=secret,id=build-env --mount=type=secret,id=ca \
+    set -a; [ ! -f /run/secrets/build-env ] || . /run/secrets/build-env; set +a; \
+    /opt/uv/bin/uv sync -q --locked --no-dev --extra worker --no-install-project \
         --python "$(command -v python3)"
 
 FROM libraries AS wheel
@@ -60,8 +70,10 @@ ARG TARGETARCH
 LABEL org.opencontainers.image.title="stoker-worker" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.architecture="${TARGETARCH}"
-COPY worker/src/stoker_worker /opt/stoker-worker/stoker_worker
-ENV PYTHONPATH=/opt/stoker-worker \
+COPY --from=worker-libraries /opt/stoker-worker /opt/stoker-worker
+COPY worker/src/stoker_worker /opt/stoker-worker/src/stoker_worker
+ENV PATH=/opt/stoker-worker/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONPATH=/opt/stoker-worker/src \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
 USER 65532:65532

@@ -73,7 +73,7 @@ RECIPES = {
         Recipe("lws", _file("lws"), program="lws", on_demand=True),
         Recipe("envoy", _file("envoy"), on_base=True, program="envoy"),
         Recipe("engine-base", _file("engine-base"), on_base=True),
-        Recipe("worker", _DOCKERFILE, on_base=True, target="worker", sources=(_WORKER,)),
+        Recipe("worker", _DOCKERFILE, on_base=True, target="worker", sources=(*_PROJECT, _WORKER)),
         Recipe(
             "operator",
             _DOCKERFILE,

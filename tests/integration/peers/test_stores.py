@@ -9,7 +9,10 @@ import tarfile
 import urllib.request
 from pathlib import Path
 
-from tests.support.stores import TITLE, Registry
+import obstore
+import pytest
+
+from tests.support.stores import ACCESS_KEY, REGION, SECRET_KEY, TITLE, Minio, Registry
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 WEIGHTS = "model-00002-of-00002.safetensors"
@@ -20,6 +23,33 @@ def get(url: str, **headers: str) -> bytes:
     with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
         content: bytes = answer.read()
     return content
+
+
+def test_a_bucket(model: Path, tmp_path: Path) -> None:
+    with Minio(tmp_path / "minio") as minio:
+        minio.put("models", "team/small", model)
+
+        def store(secret: str) -> obstore.store.S3Store:
+            return obstore.store.S3Store(
+                "models",
+                endpoint=minio.url,
+                access_key_id=ACCESS_KEY,
+                secret_access_key=secret,
+                region=REGION,
+                virtual_hosted_style_request=False,
+                client_options={"allow_http": True},
+                retry_config={"max_retries": 0},
+            )
+
+        listed = obstore.list(store(SECRET_KEY), prefix="team").collect()
+        files = {path for path in model.rglob("*") if path.is_file()}
+        assert {each["path"] for each in listed} == {
+            f"team/small/{path.relative_to(model).as_posix()}" for path in files
+        }
+        found = obstore.get(store(SECRET_KEY), f"team/small/{WEIGHTS}").bytes().to_bytes()
+        assert found == (model / WEIGHTS).read_bytes()
+        with pytest.raises(obstore.exceptions.PermissionDeniedError):
+            obstore.get(store("wrong"), f"team/small/{WEIGHTS}")
 
 
 def test_a_registry(model: Path, tmp_path: Path) -> None:

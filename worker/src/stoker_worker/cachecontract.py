@@ -72,6 +72,7 @@ class FetchReason:
     REMOTE_CODE = "RemoteCode"
     VOLUME_FAILED = "VolumeFailed"  # the volume cannot be written or read
     CONFIG_INVALID = TerminationReason.CONFIG_INVALID
+    INTERRUPTED = "Interrupted"  # somebody asked the job to end; the next one goes on
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,9 @@ class FetchConfig:
     # Folders below MODELS that somebody on this volume still wants; a published model that says it
     # is not to be kept and is not among them goes.
     live: list[str] = field(default_factory=list)
+    # When that list was made, in Unix seconds: what was published later is spared. 0: when the job
+    # began.
+    live_at: float = 0.0
     keep: bool = False  # the model stays on the volume although nobody wants it
     host: str = "0.0.0.0"  # noqa: S104 - a pod's address is not known before it runs
     port: int = FETCH_PORT

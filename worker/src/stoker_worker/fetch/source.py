@@ -23,20 +23,12 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from stoker_worker.fetch.errors import FetchError
 from stoker_worker.fetch.listing import Listing, RemoteFile
 
 
-class SourceError(Exception):
+class SourceError(FetchError):
     """A source did not do what it was asked to."""
-
-    def __init__(
-        self, reason: str, message: str, *, passes: bool = False, retry_at: float | None = None
-    ) -> None:
-        super().__init__(f"{reason}: {message}")
-        self.reason = reason  # one of FetchReason
-        self.message = message  # where, what, and what to do; without secrets
-        self.passes = passes  # whether the same call may succeed later
-        self.retry_at = retry_at  # Unix seconds; not before, for any call; None: nobody said
 
 
 class Source(Protocol):
@@ -52,7 +44,8 @@ class Source(Protocol):
         """Stream bytes `start` to `end` (exclusive; None: to its end) of a file that was listed.
 
         Pieces have any size; large ones (256 KiB to 1 MiB) cost least. Entering or iterating raises
-        SourceError. A connection that ends early raises one that passes; more bytes than asked for
-        are never given. Leaving the context closes the connection at once, also in the middle.
+        SourceError. A connection that ends early, or is silent for half a minute, raises one that
+        passes; more bytes than asked for are never given. Leaving the context closes the connection
+        at once, also in the middle.
         """
         ...

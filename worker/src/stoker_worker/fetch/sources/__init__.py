@@ -2,7 +2,8 @@
 
     addresses, answers, paths    pure: what may be asked, what an answer means, what a file is named
     http                         the one reader of HTTP, which every scheme but pvc:// uses
-    hub, claim                   the source of each scheme
+    relay                        the same for a library that connects by itself
+    hub, objects, claim          the source of each scheme
 
 Libraries are imported with the scheme that needs them.
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 from stoker_worker.cachecontract import CA_FILE, SECRET_DIR, SOURCE_DIR, FetchConfig, FetchReason
 from stoker_worker.fetch.source import Source, SourceError
 
-SCHEMES = ("hf", "pvc")
+SCHEMES = ("hf", "s3", "gs", "pvc")
 
 
 def open_source(
@@ -34,10 +35,10 @@ def open_source(
         from stoker_worker.fetch.sources.claim import ClaimSource  # noqa: PLC0415
 
         return ClaimSource(config, source_dir)
-    return _over_http(config, secret_dir, ca_file)
+    return _over_http(scheme, config, secret_dir, ca_file)
 
 
-def _over_http(config: FetchConfig, secret_dir: Path, ca_file: Path) -> Source:
+def _over_http(scheme: str, config: FetchConfig, secret_dir: Path, ca_file: Path) -> Source:
     import os  # noqa: PLC0415
 
     from stoker_worker.fetch.sources.addresses import policy_of  # noqa: PLC0415
@@ -48,6 +49,10 @@ def _over_http(config: FetchConfig, secret_dir: Path, ca_file: Path) -> Source:
         policy_of(config, os.environ), tls=trust(ca_file), connections=config.parallel + 1
     )
     secret = Secret(secret_dir)
+    if scheme in {"s3", "gs"}:
+        from stoker_worker.fetch.sources.objects import ObjectSource  # noqa: PLC0415
+
+        return ObjectSource(config, reader, secret, ca_file)
     from stoker_worker.fetch.sources.hub import HubSource  # noqa: PLC0415
 
     return HubSource(config, reader, secret)

@@ -54,6 +54,8 @@ def refusal(
             f"{host} refuses {what} (HTTP {status}): check that the Secret holds the right keys "
             "and that they may read it",
         )
+    if status == 412:
+        return _mismatch(f"{what} has changed since it was listed")
     if status in {404, 410}:
         return SourceError(FetchReason.SOURCE_NOT_FOUND, f"{host} has no {what} (HTTP {status})")
     return SourceError(
@@ -91,6 +93,13 @@ def check_range(
         raise _mismatch(f"{what}: the server sends another part than was asked for")
     if told[3] not in {"*", str(size)}:
         raise _mismatch(f"{what}: {size} bytes were promised, the server has {told[3]}")
+
+
+def check_expected(headers: Mapping[str, str], expected: Mapping[str, str], what: str) -> None:
+    """Raise SourceError when a server names another version of a file than was listed."""
+    for name, value in expected.items():
+        if headers.get(name, value) != value:
+            raise _mismatch(f"{what} has changed since it was listed")
 
 
 def _mismatch(message: str) -> SourceError:

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
@@ -48,7 +48,7 @@ from stoker_worker.fetch.sources.addresses import (
     origin_of,
     redirected,
 )
-from stoker_worker.fetch.sources.answers import check_range, refusal
+from stoker_worker.fetch.sources.answers import check_expected, check_range, refusal
 
 CONNECT_S = 10.0
 READ_S = 30.0
@@ -64,12 +64,16 @@ Resolver = Callable[[str, int], list[Address]]
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request. `secrets` are headers for the address's own host alone."""
+    """One request. `secrets` are headers for the address's own host alone.
+
+    `expected` are headers that the answer must have with these values, if it has them at all.
+    """
 
     url: str
     what: str  # what is asked for, in words for people
     headers: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
+    expected: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +185,11 @@ class Reader:
         headers = dict(ask.headers)
         if (start, end) != (0, size):
             headers["Range"] = f"bytes={start}-{end - 1}"
-        asked = Ask(ask.url, ask.what, headers, ask.secrets)
+        asked = replace(ask, headers=headers)
         with self.open(asked) as answer:
             if answer.status not in {200, 206, 416}:
                 raise self.refused(ask, answer)
+            check_expected(answer.headers, ask.expected, ask.what)
             check_range(answer.status, answer.headers, start, end, size=size, what=ask.what)
             yield _exactly(answer, end - start, ask.what)
 

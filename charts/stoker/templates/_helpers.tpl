@@ -168,6 +168,8 @@ models:
   {{- toYaml .Values.models | nindent 2 }}
 nodes:
   {{- toYaml .Values.nodes | nindent 2 }}
+proposals:
+  {{- toYaml .Values.proposals | nindent 2 }}
 leaderWorkerSet:
   {{- toYaml .Values.leaderWorkerSet | nindent 2 }}
 externalScalers:

@@ -185,6 +185,14 @@ class NodesSettings(_Section):
     )
 
 
+class ProposalsSettings(_Section):
+    """When a change of the plan is proposed."""
+
+    window_seconds: float = Field(
+        900.0, ge=10, le=86400, description="how long replicas are looked at, 10 to 86400"
+    )
+
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -248,6 +256,9 @@ class Settings(_Section):
         LeaderWorkerSetSettings.model_validate({}), description="{enabled}"
     )
     nodes: NodesSettings = Field(NodesSettings.model_validate({}), description="{read}")
+    proposals: ProposalsSettings = Field(
+        ProposalsSettings.model_validate({}), description="{windowSeconds}"
+    )
     external_scalers: ExternalScalersSettings = Field(
         ExternalScalersSettings.model_validate({}), description="{keda, hpa}"
     )

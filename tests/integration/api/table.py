@@ -505,6 +505,10 @@ EVERYTHING: dict[str, Any] = {
             "configuration": "{}", "revision": "0123abcd", "pace": "0.01 1 1 1 1 1 1 1 1 1",
             "inputs": {"spec": "s", "model": "m", "planner": "1", "nodes": "{}"},
             "offer": {"id": "o", "summary": "1 x cpu", "saves": "half"}, "accepted": "p",
+            "proposals": [{
+                "reason": "PlacesFull", "change": "optimization.batching.maxNumSeqs: 16",
+                "why": "w", "gain": "g",
+            }],
             "residual": {"kvTokensPredicted": 32768, "kvTokensReported": 32000},
             "measured": {
                 "engine": "0.33.0", "model": "d", "planner": "1",

@@ -688,13 +688,15 @@ def test_the_largest_status_is_below_16_kib() -> None:
     for condition in status["conditions"]:
         condition["lastTransitionTime"] = "2026-01-01T00:00:00Z"
     for technique in status["plan"]["techniques"]:
-        technique["why"] = "x" * (120 if technique["state"] == "off" else 140)
+        technique["why"] = "x" * (105 if technique["state"] == "off" else 140)
     status["plan"]["alternatives"] = [
-        {"change": "x" * 90, "concurrency": 10**6, "pricePerHour": "1000.00"}
+        {"change": "x" * 70, "concurrency": 10**6, "pricePerHour": "1000.00"}
     ] * 5
     way = Measured("nvidia-rtx-pro-6000", ("16x16x16", "bitsandbytes", "fp8"), 2.0, 10.0, 10.0)
     told = measured.status_of([way] * 3, "image 0123456789", "sha256:" + "x" * 64)
     status["plan"]["measured"] = told
+    proposal = {"reason": "PlacesFull", "change": "x" * 188, "why": "", "gain": ""}
+    status["plan"]["proposals"] = [proposal] * 2
     status["startup"] = {
         "accelerator": "nvidia-rtx-pro-6000",
         **{f"{phase}Seconds": 12345.6 for phase in ("node", "image", "load")},

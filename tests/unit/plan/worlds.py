@@ -30,6 +30,7 @@ from stoker.model.past import Past
 from stoker.model.plan import Apply, Plan, Verdict
 from stoker.model.platform import AcceleratorPlatform, EnginePlatform, Mount, Platform
 from stoker.model.scale import History, Limit, Reckoning, ScaleDecision, Term
+from stoker.model.strain import Strain
 from stoker.model.timing import Seen
 from stoker.naming import Component
 from stoker.plan import decisions
@@ -168,6 +169,7 @@ class World:
         self.inventory: Inventory | None = None  # nobody looks at nodes
         self.kv_tokens: int | None = None  # what every ready engine reports
         self.seen: tuple[Seen, ...] = ()  # the last windows of its engines' times
+        self.strains: tuple[Strain, ...] = ()  # and of how full they were
         # What a facts pod leaves: facts, or what the worker found wrong with the model.
         self.model: ModelFacts | Termination = FACTS
         self.taken: frozenset[tuple[str, str]] = frozenset()
@@ -205,6 +207,7 @@ class World:
                 if self.kv_tokens and each.ready and each.component is Component.ENGINE
             },
             seen=self.seen,
+            strains=self.strains,
             load=load,
             past=self.past,
             taken=self.taken,

@@ -192,6 +192,17 @@ class OfferStatus(Resource):
     saves: str = Field(description="What it would change, in numbers.")
 
 
+class ProposalStatus(Resource):
+    """A change that would suit the requests that came; Stoker does not make it."""
+
+    reason: str = Field(
+        description="PlacesFull, CacheFull or PlacesIdle: what engines lacked, or never used."
+    )
+    change: str = Field(description="The field to write, and its value.")
+    why: str = Field(description="What was seen, and what it costs; the end may be cut off.")
+    gain: str = Field(description="What the planner expects of it for a full replica.")
+
+
 class InputsStatus(Resource):
     """What the plan was made from; a change of these makes a new one."""
 
@@ -285,6 +296,11 @@ class PlanStatus(Resource):
     )
     inputs: InputsStatus | None = None
     offer: OfferStatus | None = None
+    proposals: list[ProposalStatus] = Field(
+        default_factory=list,
+        description="Changes that engines at work ask for, two at most; nothing applies them.",
+        json_schema_extra=ATOMIC,
+    )
     accepted: str | None = Field(
         default=None, description="The offer that was accepted to get this plan."
     )

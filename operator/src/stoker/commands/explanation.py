@@ -56,6 +56,16 @@ class Next:
 
 
 @dataclass(frozen=True, slots=True)
+class Proposal:
+    """A field to write, which Stoker does not write by itself."""
+
+    reason: str
+    change: str
+    why: str
+    gain: str
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """The load behind the last decision."""
 
@@ -91,6 +101,7 @@ class Explanation:
     start: str = ""  # how long one takes, in words
     decisions: tuple[Change, ...] = ()
     next: tuple[Next, ...] = ()
+    proposals: tuple[Proposal, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -116,6 +127,7 @@ def explain(body: Mapping[str, Any], key: Key, now: float) -> Explanation:
         "exist": statuses.whole(status.get("replicas")),
         "start": _start(status),
         "decisions": _decisions(status),
+        "proposals": proposals_in(status),
     }
     if rules is None:
         mode = "Fixed" if spec else "Unknown"
@@ -300,6 +312,15 @@ def _decisions(status: Mapping[str, Any]) -> tuple[Change, ...]:
             str(each.get("message", "")),
         )
         for each in statuses.mappings(entries)
+    )
+
+
+def proposals_in(status: Mapping[str, Any]) -> tuple[Proposal, ...]:
+    """What the status proposes, as far as it can be told."""
+    told = statuses.mapping(status.get("plan")).get("proposals")
+    return tuple(
+        Proposal(*(str(each.get(name, "")) for name in ("reason", "change", "why", "gain")))
+        for each in statuses.mappings(told)
     )
 
 

@@ -59,7 +59,12 @@ def show(console: Console, body: Mapping[str, Any], key: Key) -> None:
     if found.get("status") != "True":
         console.print("What was planned before, and runs where anything does:", style="dim")
     console.print(_numbers(plan))
-    for title, draw in (("techniques", _techniques), ("alternatives", _alternatives)):
+    drawn = (
+        ("techniques", _techniques),
+        ("alternatives", _alternatives),
+        ("proposals", _proposals),
+    )
+    for title, draw in drawn:
         entries = [each for each in plan.get(title) or () if isinstance(each, Mapping)]
         if entries:
             console.print(draw(entries))
@@ -71,6 +76,14 @@ def show(console: Console, body: Mapping[str, Any], key: Key) -> None:
             f"`stoker plan --accept {key.name} -n {key.namespace}`",
             soft_wrap=True,
         )
+
+
+def _proposals(entries: list[Mapping[str, Any]]) -> Table:
+    table = titled("Proposals: write the field to have it; it restarts the replicas", "", "", "why")
+    for each in entries:
+        told = (str(each.get(name)) for name in ("change", "gain", "why"))
+        table.add_row(*map(escape, told))
+    return table
 
 
 def offer_data(offered: Offered) -> dict[str, Any]:

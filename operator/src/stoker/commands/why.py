@@ -122,6 +122,8 @@ def show(console: Console, found: Explanation) -> None:
             table.add_row(_safe(change.time), f"{change.before} to {change.after}", said)
         console.print(table)
     _grid(console, "What may change next", [(each.what, _when(each)) for each in found.next])
+    rows = [(each.change, f"{each.gain}: {each.why}") for each in found.proposals]
+    _grid(console, "What you may write, at the cost of a restart", rows)
 
 
 def _when(each: Next) -> str:

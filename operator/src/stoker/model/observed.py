@@ -12,6 +12,7 @@ from stoker.api.v1alpha1 import InferenceServiceSpec
 from stoker.model.inventory import Inventory
 from stoker.model.load import Load
 from stoker.model.past import Past
+from stoker.model.strain import Strain
 from stoker.model.timing import Seen
 from stoker.naming import Component
 
@@ -122,6 +123,8 @@ class Observed:
     kv_tokens: Mapping[str, int] = field(default_factory=dict)
     # The last two windows of times of the revision that the status names, the older first.
     seen: tuple[Seen, ...] = ()
+    # The last windows of how full its replicas were, the older first.
+    strains: tuple[Strain, ...] = ()
     # The newest look at frontends and engines, complete or not.
     load: Load | None = None
     past: Past = field(default_factory=Past)

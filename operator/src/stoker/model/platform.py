@@ -74,5 +74,7 @@ class Platform:
     # asked for again.
     node_wait_s: float = 900.0
     node_retry_s: float = 300.0
+    # How long replicas are looked at before their fullness says something.
+    strain_s: float = 900.0
     settle_s: float = 3.0
     drain_s: float = 120.0

@@ -110,6 +110,11 @@ HARDWARE_UNKNOWN: Final = "HardwareUnknown"
 RUNS_UNPLANNED: Final = "RunsUnplanned"
 KV_DTYPE_NOT_HONOURED: Final = "KvDtypeNotHonoured"
 BETTER_PLAN: Final = "BetterPlan"
+# Planning: what is proposed, and why.
+PLACES_FULL: Final = "PlacesFull"
+PLACES_IDLE: Final = "PlacesIdle"
+CACHE_FULL: Final = "CacheFull"
+
 CONTRADICTION: Final = "Contradiction"
 
 # Planning: what is wrong with the nodes of the planned type.

@@ -141,16 +141,16 @@ def run_of(question: Question, configuration: Configuration) -> Run:
 @functools.lru_cache(maxsize=_KEPT)
 def expected_now(question: Question, configuration: Configuration) -> tuple[Expected, int]:
     """What a configuration gives by today's knowledge, and the conversations that fit at once."""
-    estimator = _estimator(question, configuration)
-    memory = estimator.memory(configuration)
-    fits = estimator.concurrency(memory, configuration)
-    return estimator.expected(configuration, max(1, fits)), fits
+    found = estimator(question, configuration)
+    memory = found.memory(configuration)
+    fits = found.concurrency(memory, configuration)
+    return found.expected(configuration, max(1, fits)), fits
 
 
 @functools.lru_cache(maxsize=_KEPT)
 def kv_found(question: Question, configuration: Configuration, tokens: int) -> Finding:
     """The KV cache that the engine reports, over the estimate."""
-    return feedback.kv_cache(_estimator(question, configuration), configuration, tokens)
+    return feedback.kv_cache(estimator(question, configuration), configuration, tokens)
 
 
 @functools.lru_cache(maxsize=_KEPT)
@@ -158,10 +158,10 @@ def times_found(
     question: Question, configuration: Configuration, seen: Seen
 ) -> tuple[Finding, Finding]:
     """The first token and the time per token that were seen, over the estimates for that load."""
-    estimator = _estimator(question, configuration)
+    known = estimator(question, configuration)
     return (
-        feedback.first_token(estimator, configuration, seen),
-        feedback.next_token(estimator, configuration, seen),
+        feedback.first_token(known, configuration, seen),
+        feedback.next_token(known, configuration, seen),
     )
 
 
@@ -178,7 +178,8 @@ def impossible(found: Infeasible) -> Verdict:
     return Verdict(found.verdict.reason, f"{message}.")
 
 
-def _estimator(question: Question, configuration: Configuration) -> Estimator:
+def estimator(question: Question, configuration: Configuration) -> Estimator:
+    """Memory and times of one way to run it, corrected by what its engines have taught."""
     request = question.request
     return estimator_of(
         Ask(request, question.model, question.features),

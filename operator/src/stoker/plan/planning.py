@@ -32,7 +32,7 @@ from stoker.model.plan import Apply, Delete, Verdict
 from stoker.model.platform import Platform
 from stoker.model.replica import Replica, Run
 from stoker.model.sizing import Configuration, Infeasible, Planned, Request
-from stoker.plan import budget, choice, facts, groups, measured, offers, revision
+from stoker.plan import budget, choice, facts, groups, measured, offers, proposals, revision
 from stoker.plan import replica as replicas
 from stoker.plan.choice import Question
 from stoker.plan.facts import Reading
@@ -231,8 +231,10 @@ class _Consideration:
             plan["residual"] = report
         learned = self._learned(plan, kept, question, configuration)
         plan["measured"] = measured.status_of(learned, self._engine, kept.model)
-        if offer is not None:
-            plan["offer"] = offer.status
+        plan["proposals"] = proposals.proposed(
+            self._observed, self._planned(kept.revision), self._limited(question), configuration
+        )
+        plan["offer"] = None if offer is None else offer.status
         return Planning(
             "True",
             Verdict(reasons.PLANNED, self._kept_words(kept, reading)),

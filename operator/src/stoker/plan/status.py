@@ -18,7 +18,7 @@ from stoker.model.plan import Condition, Event
 from stoker.model.platform import Platform
 from stoker.model.startup import startup_status
 from stoker.naming import Component
-from stoker.plan import capacity, decisions, replica
+from stoker.plan import capacity, decisions, proposals, replica
 from stoker.plan.conditions import NAME_TAKEN, NODES_UNSUITABLE, READY, SCALED_BY_OTHERS
 from stoker.plan.situation import Situation
 from stoker.render import addresses
@@ -115,7 +115,7 @@ def build_events(situation: Situation, conditions: Iterable[Condition]) -> tuple
         events.append(
             Event("Normal", verdict.reason, f"{told} to {wanted} replicas: {verdict.message}")
         )
-    return tuple(events)
+    return (*events, *proposals.events(before, _plan(situation, before)))
 
 
 def _model(situation: Situation, before: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -20,8 +20,8 @@ PLANNER_VERSION: Final = "1"
 _ALTERNATIVES: Final = 5
 _HONOURED: Final = 0.7
 # A status stays below 16 KiB, however long its conditions; what is used may say more.
-_WHY_LIMIT: Final = {"on": 140, "off": 120, "refused": 200}
-_TEXT_LIMIT: Final = 90
+_WHY_LIMIT: Final = {"on": 140, "off": 105, "refused": 200}
+_TEXT_LIMIT: Final = 70
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,24 @@ from stoker.model.load import EngineSample, Load
 from stoker.model.observed import ObservedPod
 from stoker.model.timing import Seen, Timings
 
+# The last look at each pod, and when it was, in monotonic seconds.
+Last = Mapping[str, tuple[float, EngineSample]]
+
 FIRST_S: Final = 60.0
 SETTLED_S: Final = 3600.0
 REQUESTS: Final = 100
 LOOKS: Final = 20
 # Between two looks that are farther apart, nobody knows what ran.
 _GAP_S: Final = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What happened between two looks at one pod, and how it was at the first of them."""
+
+    before: EngineSample
+    counted: Timings
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +44,7 @@ class Windows:
     since: float = 0.0
     length: float = FIRST_S
     closed: tuple[Seen, ...] = ()  # the last two, the older first
-    last: Mapping[str, tuple[float, EngineSample]] = field(default_factory=dict)  # by pod
+    last: Last = field(default_factory=dict)
 
 
 def advance(
@@ -56,23 +68,14 @@ def advance(
         return windows
     if windows.open.revision != revision:
         windows = Windows(open=Seen(revision), since=load.time)
-    if any(load.time <= time for time, _ in windows.last.values()):
-        return windows  # the same look again
+    if is_old(windows.last, load):
+        return windows
     if settled:
         windows = replace(windows, length=SETTLED_S)
-    own = {pod.name for pod in pods if pod.revision == revision}
+    found, last = stretches(windows.last, load, pods, revision)
     seen = windows.open
-    last = {}
-    for sample in load.engines:
-        if sample.pod not in own or sample.timings is None:
-            continue
-        last[sample.pod] = (load.time, sample)
-        time, before = windows.last.get(sample.pod, (0.0, None))
-        if before is None or load.time - time > _GAP_S:
-            continue
-        counted = _counted(before, sample)
-        if counted is not None:
-            seen = seen.plus(counted, before.running, load.time - time)
+    for each in found:
+        seen = seen.plus(each.counted, each.before.running, each.seconds)
     windows = replace(windows, open=seen, last=last)
     old = load.time - windows.since >= windows.length
     if not old or seen.requests < REQUESTS or seen.looks < LOOKS:
@@ -84,6 +87,31 @@ def advance(
         length=min(SETTLED_S, 2 * windows.length),
         closed=(*windows.closed, seen)[-2:],
     )
+
+
+def is_old(last: Last, load: Load) -> bool:
+    """Whether this is the same look again."""
+    return any(load.time <= time for time, _ in last.values())
+
+
+def stretches(
+    last: Last, load: Load, pods: Iterable[ObservedPod], revision: str
+) -> tuple[list[Stretch], Last]:
+    """What happened since the last looks at a revision's pods, and the looks to go on from."""
+    own = {pod.name for pod in pods if pod.revision == revision}
+    found: list[Stretch] = []
+    looks = {}
+    for sample in load.engines:
+        if sample.pod not in own or sample.timings is None:
+            continue
+        looks[sample.pod] = (load.time, sample)
+        time, before = last.get(sample.pod, (0.0, None))
+        if before is None or load.time - time > _GAP_S:
+            continue
+        counted = _counted(before, sample)
+        if counted is not None:
+            found.append(Stretch(before, counted, load.time - time))
+    return found, looks
 
 
 def _counted(before: EngineSample, after: EngineSample) -> Timings | None:

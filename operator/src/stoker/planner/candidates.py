@@ -15,6 +15,7 @@ from stoker.model.sizing import GIB, Configuration, Expected, Memory, Objective,
 from stoker.planner import quality
 from stoker.planner.ask import Ask
 from stoker.planner.estimate import Estimator
+from stoker.planner.patience import slowest_itl_s
 from stoker.planner.techniques import (
     batching,
     cache,
@@ -39,11 +40,6 @@ _LEAST_SEQS: Final = 4
 _LEAST_CONTEXT: Final = 4096
 # Lengths to try where a step has to hold a whole request.
 _LENGTHS: Final = (32_768, 8192, 4096)
-# Latency: as many at once as cost a quarter more per token than one alone.
-_PATIENCE: Final = 1.25
-# Other objectives: never so many at once that text comes slower than people read (10 tokens/s),
-# unless a target says so.
-_READING_S: Final = 0.1
 # Faster than this nobody notices: 50 tokens per second.
 NOTICED_ITL_S: Final = 0.02
 _KNEE: Final = frozenset({Objective.BALANCED, Objective.MEMORY, Objective.LONG_CONTEXT})
@@ -293,9 +289,7 @@ def _levels(
     powers = [level for level in (2**n for n in range(11)) if level < most]
     powers.append(most)
     pace = estimator.pace(configuration)
-    bound = request.targets.itl_s or _READING_S
-    if request.objective is Objective.LATENCY:
-        bound = min(bound, _PATIENCE * estimator.itl(pace, configuration, 1))
+    bound = slowest_itl_s(request, lambda: estimator.itl(pace, configuration, 1))
     widest = next(
         (level for level in reversed(powers) if estimator.itl(pace, configuration, level) <= bound),
         1,

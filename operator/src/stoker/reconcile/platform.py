@@ -57,6 +57,7 @@ def platform_of(settings: Settings, operator_namespace: str) -> Platform:
         groups=settings.leader_worker_set.enabled,
         node_wait_s=settings.nodes.wait_seconds,
         node_retry_s=settings.nodes.retry_seconds,
+        strain_s=settings.proposals.window_seconds,
         settle_s=settings.drain.settle_seconds,
         drain_s=settings.drain.drain_seconds,
     )

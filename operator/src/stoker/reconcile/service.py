@@ -38,9 +38,10 @@ from stoker.model.plan import Event, Plan
 from stoker.model.platform import Platform
 from stoker.model.scale import History
 from stoker.naming import Component
-from stoker.plan import measured, windows
+from stoker.plan import measured, strain, windows
 from stoker.plan.service import plan_service
-from stoker.plan.stored import lacks_report
+from stoker.plan.stored import lacks_report, stored_in
+from stoker.plan.strain import Strains
 from stoker.plan.windows import Windows
 from stoker.reconcile.queue import Backoff
 from stoker.reconcile.steady import Steady
@@ -86,6 +87,7 @@ class ServiceReconciler:
         self._interest = interest
         self._histories: dict[Key, History] = {}
         self._windows: dict[Key, Windows] = {}
+        self._strains: dict[Key, Strains] = {}
         self._pasts: dict[Key, Past] = {}
         self._steady: dict[Key, Steady] = {}
         # Why the Job that reads a model was refused, and when to ask again.
@@ -185,8 +187,23 @@ class ServiceReconciler:
             settled=measured.is_settled(service.status),
         )
         self._windows[service.key] = seen
+        runs = stored_in(service.status)
+        places = 0
+        if runs is not None and runs.configuration is not None:
+            places = runs.configuration.max_num_seqs * runs.configuration.data
+        full = strain.advance(
+            self._strains.get(service.key, Strains()),
+            load,
+            observed.pods,
+            str(service.status.get("revision", "")),
+            places=places,
+            length=self._platform.strain_s,
+        )
+        self._strains[service.key] = full
         told = {each.pod: each.kv_tokens for each in load.engines if each.kv_tokens} if load else {}
-        return dataclasses.replace(observed, kv_tokens=told, seen=seen.closed, load=load)
+        return dataclasses.replace(
+            observed, kv_tokens=told, seen=seen.closed, strains=full.closed, load=load
+        )
 
     async def _carry_out(self, observed: Observed, plan: Plan, now: Moment) -> float | None:
         service, status, retry = observed.service, plan.status, None
@@ -217,6 +234,7 @@ class ServiceReconciler:
         self._interest.forget(key)
         self._histories.pop(key, None)
         self._windows.pop(key, None)
+        self._strains.pop(key, None)
         self._pasts.pop(key, None)
         self._steady.pop(key, None)
         self._no_jobs.pop(key, None)

@@ -189,7 +189,7 @@ class ProposalsSettings(_Section):
     """When a change of the plan is proposed."""
 
     window_seconds: float = Field(
-        900.0, ge=10, le=86400, description="how long replicas are looked at, 10 to 86400"
+        900.0, ge=5, le=86400, description="how long replicas are looked at, 5 to 86400"
     )
 
 

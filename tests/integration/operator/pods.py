@@ -106,17 +106,21 @@ class Engine(Page):
         super().__init__()
         self.kv_tokens = kv_tokens
         self.running = 0
+        self.waiting = 0
+        self.cache: float | None = None  # share of its KV cache in use
         self.times = ""  # lines of its histograms
         self.owner = ""  # pod and uid that it says it is, as labels
 
     def answer(self) -> str:
-        counts = {"running": self.running, "waiting": 0}
+        counts = {"running": self.running, "waiting": self.waiting}
         text = f'stoker_worker_load_info{{contract="1"{self.owner},engine="vllm"}} 1\n'
         text += "".join(
             f"# TYPE vllm:num_requests_{name} gauge\n"
             f'vllm:num_requests_{name}{{engine="0"}} {count}\n'
             for name, count in counts.items()
         )
+        if self.cache is not None:
+            text += f'vllm:kv_cache_usage_perc{{engine="0"}} {self.cache}\n'
         if self.kv_tokens is not None:
             cache = f'kv_cache_size_tokens="{self.kv_tokens}",num_gpu_blocks="1",block_size="16"'
             text += f"vllm:cache_config_info{{{cache}}} 1.0\n"

@@ -101,6 +101,7 @@ def test_what_is_known_is_shown_and_what_is_not_left_out() -> None:
         "alternatives": [{"change": "accelerator.types: [cpu]", "concurrency": 3}],
         "residual": {"kvTokensPredicted": 54321, "kvTokensReported": 54000},
         "offer": OFFER,
+        "proposals": [{"change": "parallelism.tensor: 2", "gain": "+40 %", "why": "[full] cache"}],
         "ofALaterVersion": {},
     }
     text = shown(body(plan=plan, conditions=condition("True", "It runs.")))
@@ -113,6 +114,9 @@ def test_what_is_known_is_shown_and_what_is_not_left_out() -> None:
         "accelerator.types: [cpu]",
         "one [a100]: $1 instead of $2 per hour",
         "stoker plan --accept llama -n chat",
+        "write the field to have it",
+        "parallelism.tensor: 2",
+        "[full] cache",
     ):
         assert words in text
     assert "None" not in text

@@ -195,6 +195,30 @@ def test_what_a_newer_operator_says_is_shown_as_it_is() -> None:
     assert "OfTheMoon" in shown(told)
 
 
+def test_what_may_be_written_is_told_with_its_gain() -> None:
+    plan = {
+        "proposals": [
+            {
+                "reason": "PlacesFull",
+                "change": "optimization.batching.maxNumSeqs: 16",
+                "why": "you set 8; all 8 places taken",
+                "gain": "+72 % tokens/s",
+            },
+            {"reason": "CacheFull", "change": "[red]x"},  # of another version
+            "nonsense",
+        ]
+    }
+    found = scaling(plan=plan)
+    said = shown(found)
+    assert "What you may write, at the cost of a restart" in said
+    assert "optimization.batching.maxNumSeqs: 16" in said
+    assert "+72 % tokens/s: you set 8; all 8 places taken" in said
+    assert "[red]x" in said
+    data = answers.as_data_of(of(found))
+    assert data["proposals"][0] == plan["proposals"][0]
+    assert "What you may write" not in shown(scaling(plan={"proposals": "x"}))
+
+
 def test_where_the_bounds_decide() -> None:
     ceiling = scaling(limit="Ceiling", desiredReplicas=4)
     assert next_words(ceiling)["more"] == "never: maxReplicas is 4"

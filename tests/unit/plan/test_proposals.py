@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -37,6 +38,7 @@ def window(
     cache: float = 0.4,
     share: float = 1.0,
     put_off: float = 0.0,
+    prompt: int = 1024,
 ) -> Strain:
     """Five hundred requests like those of the plan; for a share of the time it was like that."""
     requests = 500.0
@@ -46,8 +48,8 @@ def window(
         gaps=255 * requests,
         gap_s=0.05 * 255 * requests,
         requests=requests,
-        prompt_tokens=1024 * requests,
-        computed_tokens=1024 * requests,
+        prompt_tokens=prompt * requests,
+        computed_tokens=prompt * requests,
         generated_tokens=256 * requests,
         preemptions=put_off * requests,
     )
@@ -159,7 +161,9 @@ def test_idle_places_become_cache_where_that_is_much() -> None:
     (found,) = show(world, idle, idle)
     assert found["reason"] == "PlacesIdle"
     assert found["change"] == "optimization.batching.maxNumSeqs: 128"
-    assert found["why"].startswith("you set 512; 50 of 512 places used at most, KV cache up to 60 %")
+    assert found["why"].startswith(
+        "you set 512; 50 of 512 places used at most, KV cache up to 60 %"
+    )
     assert found["gain"].startswith("+48 % KV cache (20672 to 30512 tokens)")
     # Nobody needs a larger cache who leaves half of it empty; and a little more helps nobody.
     world = settled(**{**L4, "optimization": {"batching": {"maxNumSeqs": 512}}})
@@ -193,12 +197,17 @@ def test_what_engines_taught_corrects_it() -> None:
     plain = show(world, *[window(world)] * 2)[0]["gain"]
     slow = settled()
     way = {
-        **{"accelerator": "nvidia-l4", "parallelism": "1x1x1", "quantization": "none"},
-        **{"kvCacheDtype": "auto", "itl": 0.5},
+        "accelerator": "nvidia-l4",
+        "parallelism": "1x1x1",
+        "quantization": "none",
+        "kvCacheDtype": "auto",
+        "itl": 0.5,
     }
     status = json.loads(json.dumps(slow.status))
     status["plan"]["measured"] = {
-        **{"engine": "0.33.0", "model": "sha256:llama", "planner": "1"},
+        "engine": "0.33.0",
+        "model": "sha256:llama",
+        "planner": "1",
         "ways": [way],
     }
     slow.status = status
@@ -224,6 +233,50 @@ def test_it_stays_word_for_word_and_goes_when_it_is_over() -> None:
     assert told(world) == first
     assert show(world, *[calm] * 4) == []
     assert "proposals" not in world.status["plan"]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.floats(0.12, 0.145), st.floats(0.25, 1.0)), min_size=3, max_size=8))
+def test_noise_moves_nothing(noise: list[tuple[float, float]]) -> None:
+    """The cache takes a little more or less, and the value that fits is another one each time."""
+    world, start = WORLD, WORLD.status
+    try:
+        windows = [window(world, cache=cache, share=share) for cache, share in noise]
+        first = show(world, *windows[:2])
+        assert [each["reason"] for each in first] == ["PlacesFull"]
+        for number in range(3, len(windows) + 1):
+            assert show(world, *windows[:number][-4:]) == first
+    finally:
+        world.status, world.strains = start, ()
+
+
+def test_what_no_longer_gains_is_replaced_and_what_gains_much_more_as_well() -> None:
+    world = settled()
+    (small,) = show(world, *[window(world, cache=0.4)] * 2)
+    (same,) = show(world, *[window(world, cache=0.36)] * 2)
+    assert same == small
+    (wide,) = show(world, *[window(world, cache=0.1)] * 2)
+    assert (small["change"], wide["change"]) == (
+        "optimization.batching.maxNumSeqs: 16",
+        "optimization.batching.maxNumSeqs: 32",
+    )
+    # The cache has room for 32 no more, and what is told is what is so.
+    (tight,) = show(world, *[window(world, cache=0.55)] * 2)
+    assert tight["change"] == "optimization.batching.maxNumSeqs: 13"
+
+
+def test_what_brings_another_gain_by_now_says_so() -> None:
+    fields = {**EIGHT["optimization"], "targets": {"itl": "500ms"}}
+    world = settled(**{**EIGHT, "optimization": fields})
+    (first,) = show(world, *[window(world, prompt=2400)] * 2)
+    (second,) = show(world, *[window(world, prompt=64)] * 2)
+    assert first["change"] == second["change"] == "optimization.batching.maxNumSeqs: 16"
+    assert first["gain"].startswith("+54 % tokens/s, 79ms to 103ms per token")
+    assert second["gain"].startswith("+94 % tokens/s, 58ms to 60ms per token")
+    world.strains = (window(world, prompt=2400),) * 2
+    plan = world.look()
+    assert plan.status["plan"]["proposals"] == [first]
+    assert not [each for each in plan.events if each.reason == "PlacesFull"]  # the change is known
 
 
 def test_another_plan_begins_without_any() -> None:
@@ -276,7 +329,7 @@ def test_a_proposal_never_flaps(kinds: list[str]) -> None:
         # To come it takes two windows in a row of one kind, and to go four of the other.
         coming = kinds.count("full") // 2 + kinds.count("cache") // 2
         assert len(changes) <= 2 * max(coming, 0)
-        alternates = all(one != two for one, two in zip(kinds, kinds[1:], strict=False))
+        alternates = all(one != two for one, two in itertools.pairwise(kinds))
         if alternates:
             assert not changes
     finally:

@@ -10,10 +10,12 @@ requests. Whoever owns the service writes the field, or does not.
 
 A finding stands when the last two windows say so, and is gone when the last four say the opposite;
 the thresholds of both lie apart, and between them nothing moves. What was proposed stays word for
-word until it is gone, or brings too little by now, or something else brings much more: a status is
-no feed. So traffic that comes and goes from window to window writes nothing.
+word until it is gone, or brings too little by now, or much more or less than it says, or something
+else brings much more: a status is no feed. So traffic that comes and goes from window to window
+writes nothing.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -47,6 +49,7 @@ _MUCH_MORE: Final = 1.25
 _MOST: Final = 2
 # Of change, why and gain together: two of them are less than 500 bytes of the status.
 _TEXT: Final = 188
+_SEQS: Final = {whatifs.SEQS, "engine.args.max-num-seqs"}
 # Fields of a request, by where a user writes them.
 _FIELDS: Final = {
     "optimization.batching.maxNumSeqs": "max_num_seqs",
@@ -64,7 +67,7 @@ class _Kind:
     reason: str
     stands: Callable[[Strain], bool]
     is_gone: Callable[[Strain], bool]
-    options: Callable[[Question, Configuration, Strain], tuple[Option, ...]]
+    options: Callable[[Question, Configuration, Strain, int], tuple[Option, ...]]
     words: Callable[[Strain], str]
 
 
@@ -114,7 +117,8 @@ def proposed(
         old = stored.get(kind.reason)
         if len(strains) >= _STANDS and all(map(kind.stands, strains[-_STANDS:])):
             seen = strains[-2].and_also(strains[-1])
-            old = _best(kind, kind.options(question, configuration, seen), spec, seen, old)
+            options = kind.options(question, configuration, seen, _places_in(old))
+            old = _best(kind, options, spec, seen, old)
         elif len(strains) >= _GONE and all(map(kind.is_gone, strains[-_GONE:])):
             old = None
         if old is not None:
@@ -147,11 +151,13 @@ def _best(
     best = max(options, key=lambda each: each.ratio, default=None)
     if best is None:
         return None
-    if old is not None:
-        now = next((each for each in options if _change(spec, each) == old["change"]), None)
-        if now is not None and now.ratio >= _STILL and best.ratio < now.ratio * _MUCH_MORE:
+    now = old and next((each for each in options if _change(spec, each) == old["change"]), None)
+    if old and now and now.ratio >= _STILL and best.ratio < now.ratio * _MUCH_MORE:
+        told = _more_in(old)
+        if told / _MUCH_MORE < now.more < told * _MUCH_MORE:
             return old
-    if best.ratio < LEAST:
+        best = now  # the same, and what it brings is another number by now
+    elif best.ratio < LEAST:
         return None
     change, gain = _change(spec, best), best.gain
     why = f"{_said(spec, best)}{kind.words(seen)}{best.cost}"
@@ -161,6 +167,19 @@ def _best(
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
+
+
+def _more_in(old: Mapping[str, str]) -> float:
+    """After over before, as it stands told; 0 where that makes no sense."""
+    found = re.match(r"\+(\d{1,9}) %", old["gain"])
+    return 1 + int(found[1]) / 100 if found else 0.0
+
+
+def _places_in(old: Mapping[str, str] | None) -> int:
+    """Places that stand proposed; 0 where none do."""
+    field, _, value = ("" if old is None else old["change"]).partition(": ")
+    sane = field in _SEQS and len(value) <= 4 and value.isdecimal() and value.isascii()
+    return int(value) if sane else 0
 
 
 def _change(spec: InferenceServiceSpec, option: Option) -> str:

@@ -36,7 +36,9 @@ _ROOM: Final = 0.9
 # More of the same has to gain as much as keeps a proposal standing.
 _MORE: Final = 1.05
 _TYPES: Final = 3
-_SEQS: Final = "optimization.batching.maxNumSeqs"
+# By so much what was proposed before may be beyond what would be proposed now.
+_TOLERANCE: Final = 1.1
+SEQS: Final = "optimization.batching.maxNumSeqs"
 
 Fields = tuple[tuple[str, str], ...]  # where to write what
 
@@ -47,6 +49,7 @@ class Option:
 
     fields: Fields
     ratio: float  # after over before, of what is gained, per dollar
+    more: float  # after over before, as the gain begins
     gain: str
     cost: str = ""  # what it takes beside a restart, in words
 
@@ -100,36 +103,45 @@ class _Now:
 
 @functools.lru_cache(maxsize=_KEPT)
 def for_full_places(
-    question: Question, configuration: Configuration, seen: Strain
+    question: Question, configuration: Configuration, seen: Strain, also: int = 0
 ) -> tuple[Option, ...]:
-    """More places: the fewest that gain nearly as much as the most."""
+    """More places, each step with a gain of its own; and those that were proposed before."""
     now = _Now(question, configuration, seen)
     if not _comparable(now):
         return ()
     before = now.told(configuration, seen.places, put_off=True)
     slowest = now.slowest_itl_s
-    found: list[tuple[Option, float]] = []
-    seqs = configuration.max_num_seqs
+    found: dict[int, Option] = {}
+    seqs, rate = configuration.max_num_seqs, 0.0
     while True:
         # As many as the cache has room for, or it is what is full next.
         more = 1 << seqs.bit_length()
         more = min(more, _MOST_SEQS, _rounded(_ROOM * now.fit / configuration.data))
-        planned = now.planned(max_num_seqs=more) if more > seqs else None
-        if planned is None or alternatives.change(configuration, planned):
+        tried = _with_more_places(now, before, more) if more > seqs else None
+        if tried is None or tried[1].itl_s > slowest or tried[1].tokens_per_s < rate * _MORE:
             break
-        seqs = more
-        share = now.tokens(planned) / max(1, now.tokens(configuration))
-        after = now.told(planned, min(seqs * planned.data, _ROOM * now.fit * share), put_off=True)
-        if after.itl_s > slowest or (found and after.tokens_per_s < found[-1][1] * _MORE):
-            break
-        option = _timed(now, ((_SEQS, str(seqs)),), planned, before, after)
-        found.append((option, after.tokens_per_s))
-    return tuple(option for option, _ in found)
+        found[more] = tried[0]
+        seqs, rate = more, tried[1].tokens_per_s
+    holds = also * configuration.data <= now.fit
+    if also > configuration.max_num_seqs and also not in found and holds:
+        tried = _with_more_places(now, before, also)
+        if tried is not None and tried[1].itl_s <= slowest * _TOLERANCE:
+            found[also] = tried[0]
+    return tuple(found.values())
+
+
+def _with_more_places(now: _Now, before: Outlook, seqs: int) -> tuple[Option, Outlook] | None:
+    planned = now.planned(max_num_seqs=seqs)
+    if planned is None or alternatives.change(now.configuration, planned):
+        return None
+    share = now.tokens(planned) / max(1, now.tokens(now.configuration))
+    after = now.told(planned, min(seqs * planned.data, _ROOM * now.fit * share), put_off=True)
+    return _timed(now, ((SEQS, str(seqs)),), planned, before, after), after
 
 
 @functools.lru_cache(maxsize=_KEPT)
 def for_full_cache(
-    question: Question, configuration: Configuration, seen: Strain
+    question: Question, configuration: Configuration, seen: Strain, also: int = 0
 ) -> tuple[Option, ...]:
     """Fewer places, a cache of 8 bits, twice the accelerators, another type."""
     now = _Now(question, configuration, seen)
@@ -138,7 +150,7 @@ def for_full_cache(
     before = now.told(configuration, min(seen.places, now.fit), put_off=True)
     slowest = max(before.itl_s, now.slowest_itl_s)
     found = []
-    for fields, planned in _with_more_cache(now):
+    for fields, planned in _with_more_cache(now, also):
         share = now.tokens(planned) / max(1, now.tokens(configuration))
         room, places = now.fit * share, planned.max_num_seqs * planned.data
         enough = places <= _ROOM * room
@@ -150,33 +162,37 @@ def for_full_cache(
 
 @functools.lru_cache(maxsize=_KEPT)
 def for_idle_places(
-    question: Question, configuration: Configuration, seen: Strain
+    question: Question, configuration: Configuration, seen: Strain, also: int = 0
 ) -> tuple[Option, ...]:
     """Fewer places: what the sampler keeps for them becomes cache. Times stay as they are."""
     now = _Now(question, configuration, seen)
     if not _comparable(now):
         return ()
-    each = max(_LEAST_SEQS, math.ceil(2 * seen.most / configuration.data))
-    seqs = 1 << (each - 1).bit_length()
-    if seqs >= configuration.max_num_seqs:
-        return ()
-    planned = now.planned(max_num_seqs=seqs)
-    if planned is None or alternatives.change(configuration, planned):
-        return ()
-    before, after = now.tokens(configuration), now.tokens(planned)
-    gain = f"{_more(after / before)} KV cache ({before} to {after} tokens), no other times"
-    fields = ((_SEQS, str(seqs)),)
-    return (Option(fields, after / before, gain, _context(configuration, planned)),)
+    most = seen.most / configuration.data
+    seqs = 1 << (max(_LEAST_SEQS, math.ceil(2 * most)) - 1).bit_length()
+    found = []
+    for fewer in {seqs: None, also: None}:
+        if not _TOLERANCE * most <= fewer < configuration.max_num_seqs:
+            continue
+        planned = now.planned(max_num_seqs=fewer) if fewer else None
+        if planned is None or alternatives.change(configuration, planned):
+            continue
+        before, after = now.tokens(configuration), now.tokens(planned)
+        more, cost = after / max(1, before), _context(configuration, planned)
+        gain = f"{_more(more)} KV cache ({before} to {after} tokens), same times"
+        found.append(Option(((SEQS, str(fewer)),), more, more, gain, cost))
+    return tuple(found)
 
 
-def _with_more_cache(now: _Now) -> Iterator[tuple[Fields, Configuration]]:
+def _with_more_cache(now: _Now, also: int) -> Iterator[tuple[Fields, Configuration]]:
     """Ways to have the requests that come fit, and what the planner makes of them."""
     runs = now.configuration
-    fewer = _rounded(_ROOM * now.fit / runs.data)
-    if 0 < fewer < runs.max_num_seqs:
+    for fewer in {_rounded(_ROOM * now.fit / runs.data): None, also: None}:
+        if not 0 < fewer < runs.max_num_seqs:
+            continue
         planned = now.planned(max_num_seqs=fewer)
         if planned is not None and not alternatives.change(runs, planned):
-            yield ((_SEQS, str(fewer)),), planned
+            yield ((SEQS, str(fewer)),), planned
     if runs.kv_dtype == "auto":
         planned = now.planned(kv_dtype="fp8")
         if planned is not None and _same_but(runs, planned, kv_dtype=planned.kv_dtype):
@@ -254,7 +270,7 @@ def _timed(
     cost = _context(now.configuration, planned)
     if planned.kv_dtype != now.configuration.kv_dtype and planned.kv_dtype in quality.KV_CACHE:
         cost += f"; {quality.KV_CACHE[planned.kv_dtype].typical:g} % of quality"
-    return Option(fields, ratio, gain, cost)
+    return Option(fields, ratio, faster, gain, cost)
 
 
 def _more(ratio: float) -> str:

@@ -126,6 +126,17 @@ def test_a_full_cache_asks_for_what_gains_most_per_dollar() -> None:
     assert found["why"].startswith("you set [nvidia-l4]; KV cache full, requests wait 100 %")
 
 
+def test_what_the_budget_does_not_pay_for_is_not_proposed() -> None:
+    scaling = {"maxReplicas": 4, "budget": {"maxPerHour": "2.00"}}
+    world = settled(**{**L4, "optimization": {"batching": {"maxNumSeqs": 32}}}, scaling=scaling)
+    full = window(world, running=24, cache=0.97, put_off=0.1)
+    (found,) = show(world, full, full)  # and neither two of these nor a larger one
+    assert found["change"] == "optimization.kvCache.dtype: fp8"
+    world = settled(**L4, optimization={"batching": {"maxNumSeqs": 8}}, scaling=scaling)
+    (found,) = show(world, *[window(world)] * 2)  # the same accelerator costs no more
+    assert found["change"] == "optimization.batching.maxNumSeqs: 16"
+
+
 def test_a_cache_of_eight_bits_tells_what_it_costs() -> None:
     world = settled(accelerator={"types": ["nvidia-a100"]})
     full = window(world, running=22, cache=0.97)
@@ -301,7 +312,8 @@ def test_an_event_tells_what_is_new_once() -> None:
 
 def test_a_status_that_makes_no_sense_is_no_proposal() -> None:
     world = settled()
-    for nonsense in ("x", [1], [{"reason": "PlacesFull"}], [{"reason": 1, "change": []}], {}):
+    anything: list[Any] = ["x", [1], [{"reason": "PlacesFull"}], [{"reason": 1, "change": []}], {}]
+    for nonsense in anything:
         world.status = {**world.status, "plan": {**world.status["plan"], "proposals": nonsense}}
         world.settle()
         assert "proposals" not in world.status["plan"]

@@ -117,7 +117,8 @@ def test_means_and_the_most() -> None:
     assert (seen.most, seen.most_cache) == (6, 0.6)
     assert seen.fit == pytest.approx(10)
     both = seen.and_also(seen)
-    assert (both.seconds, both.fit, both.most) == (30, pytest.approx(10), 6)
+    assert (both.seconds, both.most) == (30, 6)
+    assert both.fit == pytest.approx(10)
     assert both.counted == times(60)
     assert Strain("", 8).fit == float("inf")
 
@@ -187,6 +188,20 @@ def test_another_revision_or_other_places_start_over() -> None:
     story.revision = "bbbb"
     found = story.look()
     assert (found.closed, found.open.revision, found.open.seconds) == ((), "bbbb", 0)
+
+
+@pytest.mark.parametrize(
+    ("plan", "places"),
+    [
+        ({"configuration": "{}", "maxNumSeqs": 8, "data": 2}, 16),
+        ({"maxNumSeqs": 8, "data": 2}, 0),
+        ({"configuration": "{}", "maxNumSeqs": "8", "data": 2}, 0),
+        ("x", 0),
+        (None, 0),
+    ],
+)
+def test_places_are_those_of_the_plan(plan: Any, places: int) -> None:
+    assert strain.places_of({"plan": plan}) == places
 
 
 def test_pods_of_another_revision_and_the_same_look_are_not_counted() -> None:

@@ -26,7 +26,7 @@ from stoker.model.observed import Observed
 from stoker.model.plan import Event
 from stoker.model.sizing import Configuration
 from stoker.model.strain import Strain
-from stoker.plan import whatifs
+from stoker.plan import budget, whatifs
 from stoker.plan.choice import Question
 from stoker.plan.texts import cut
 from stoker.plan.whatifs import Option
@@ -148,6 +148,7 @@ def _best(
     seen: Strain,
     old: dict[str, str] | None,
 ) -> dict[str, str] | None:
+    options = [each for each in options if _is_paid(spec, each)]
     best = max(options, key=lambda each: each.ratio, default=None)
     if best is None:
         return None
@@ -167,6 +168,12 @@ def _best(
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
+
+
+def _is_paid(spec: InferenceServiceSpec, option: Option) -> bool:
+    """Whether the budget pays for the replicas that the service always has."""
+    price = None if option.price is None else f"{option.price:.2f}"
+    return budget.refuse(spec.scaling, {"expected": {"pricePerHour": price}}, "") is None
 
 
 def _more_in(old: Mapping[str, str]) -> float:

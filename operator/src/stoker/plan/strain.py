@@ -12,9 +12,9 @@ nobody knows the traffic. Nothing of this outlives the process; a proposal that 
 stays until windows speak against it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from stoker.model.load import Load
 from stoker.model.observed import ObservedPod
@@ -35,6 +35,14 @@ class Strains:
     closed: tuple[Strain, ...] = ()  # the last ones, the older first
     last: Last = field(default_factory=dict)
     held: int | None = None  # at the last look; None: not known
+
+
+def places_of(status: Mapping[str, Any]) -> int:
+    """Places of one replica of the plan that runs; 0 where there is none."""
+    plan = status.get("plan")
+    known = plan if isinstance(plan, Mapping) and plan.get("configuration") else {}
+    seqs, ranks = known.get("maxNumSeqs"), known.get("data")
+    return seqs * ranks if isinstance(seqs, int) and isinstance(ranks, int) else 0
 
 
 def advance(

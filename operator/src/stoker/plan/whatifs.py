@@ -52,6 +52,7 @@ class Option:
     more: float  # after over before, as the gain begins
     gain: str
     cost: str = ""  # what it takes beside a restart, in words
+    price: float | None = None  # of a replica then, in US dollars per hour
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,8 @@ def for_idle_places(
         before, after = now.tokens(configuration), now.tokens(planned)
         more, cost = after / max(1, before), _context(configuration, planned)
         gain = f"{_more(more)} KV cache ({before} to {after} tokens), same times"
-        found.append(Option(((SEQS, str(fewer)),), more, more, gain, cost))
+        price = choice.estimator(question, planned).price(planned)
+        found.append(Option(((SEQS, str(fewer)),), more, more, gain, cost, price))
     return tuple(found)
 
 
@@ -270,7 +272,8 @@ def _timed(
     cost = _context(now.configuration, planned)
     if planned.kv_dtype != now.configuration.kv_dtype and planned.kv_dtype in quality.KV_CACHE:
         cost += f"; {quality.KV_CACHE[planned.kv_dtype].typical:g} % of quality"
-    return Option(fields, ratio, faster, gain, cost)
+    price = choice.estimator(now.question, planned).price(planned)
+    return Option(fields, ratio, faster, gain, cost, price)
 
 
 def _more(ratio: float) -> str:

@@ -40,7 +40,7 @@ from stoker.model.scale import History
 from stoker.naming import Component
 from stoker.plan import measured, strain, windows
 from stoker.plan.service import plan_service
-from stoker.plan.stored import lacks_report, stored_in
+from stoker.plan.stored import lacks_report
 from stoker.plan.strain import Strains
 from stoker.plan.windows import Windows
 from stoker.reconcile.queue import Backoff
@@ -187,16 +187,12 @@ class ServiceReconciler:
             settled=measured.is_settled(service.status),
         )
         self._windows[service.key] = seen
-        runs = stored_in(service.status)
-        places = 0
-        if runs is not None and runs.configuration is not None:
-            places = runs.configuration.max_num_seqs * runs.configuration.data
         full = strain.advance(
             self._strains.get(service.key, Strains()),
             load,
             observed.pods,
             str(service.status.get("revision", "")),
-            places=places,
+            places=strain.places_of(service.status),
             length=self._platform.strain_s,
         )
         self._strains[service.key] = full

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from e2e.models import ensure_broken_model
 from stoker_worker.contract import PATH_LOAD, TerminationReason
 from tests.integration.worker.support import STALL, START_S, Worker, wait_until
+from tests.support.published import flip_bit, publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +23,18 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(600)
 
 
-def test_a_whole_life(start: Callable[..., Worker], model: Path) -> None:
-    worker = start(model, **STALL, settle_s=5.0, drain_s=90.0)
+@pytest.fixture
+def published(model: Path, tmp_path: Path) -> Path:
+    """The model as a cache publishes it, on a volume that was copied since: every time is new."""
+    folder = shutil.copytree(model, tmp_path / "published")
+    publish(folder)
+    for file in folder.iterdir():
+        file.touch()
+    return folder
+
+
+def test_a_whole_life(start: Callable[..., Worker], published: Path) -> None:
+    worker = start(published, **STALL, settle_s=5.0, drain_s=90.0)
     _check_start(worker)
     _check_idleness(worker)
     _check_saturation(worker)
@@ -39,6 +51,11 @@ def _check_start(worker: Worker) -> None:
     assert worker.engine_metric("vllm:generation_tokens_total") == worker.config.warmup_tokens
     seconds = worker.state()["startSeconds"]
     assert 0 < seconds["engineStarted"] < seconds["healthy"] < seconds["firstToken"]
+    # Every file was hashed while the engine imported its code, and nobody waited for that.
+    assert seconds["engineStarted"] < seconds["modelProven"] < seconds["healthy"]
+    told = worker.state()["model"]
+    assert told["hashed"] == told["files"] > 0
+    assert told["proof"] == "good"
     # The engine's environment is the pod's own, without our configuration.
     (server,) = (pid for pid in worker.engine_pids("serve") if os.getsid(pid) == pid)
     environment = Path(f"/proc/{server}/environ").read_text(encoding="utf-8")
@@ -154,6 +171,34 @@ def test_a_broken_checkpoint_is_reported_in_the_engines_words(start: Callable[..
     assert said.reason == TerminationReason.MODEL_INVALID
     assert said.message in worker.log()
     assert "Error" in said.message
+
+
+def test_a_flipped_bit_is_found_before_any_answer(
+    start: Callable[..., Worker], published: Path
+) -> None:
+    weights = next(published.glob("*.safetensors"))
+    flip_bit(weights, weights.stat().st_size - 1)
+    worker = start(published)
+    assert worker.wait(START_S) == 1
+    said = worker.termination()
+    assert said is not None
+    assert said.reason == TerminationReason.MODEL_CORRUPT
+    assert said.message.startswith(f"{weights.name} has sha256 ")
+    worker.check_nothing_is_left()
+
+
+def test_a_truncated_file_is_refused_before_the_engine_starts(
+    start: Callable[..., Worker], published: Path
+) -> None:
+    weights = next(published.glob("*.safetensors"))
+    os.truncate(weights, weights.stat().st_size // 2)
+    worker = start(published)
+    assert worker.wait(20) == 1
+    said = worker.termination()
+    assert said is not None
+    assert said.reason == TerminationReason.MODEL_CORRUPT
+    assert f"{weights.name} has " in said.message
+    assert "vLLM" not in worker.log()
 
 
 def test_an_engine_killed_while_it_loads(start: Callable[..., Worker], model: Path) -> None:

@@ -24,6 +24,7 @@ import pytest
 from stoker_worker import contract
 from stoker_worker.assembly import interface_of
 from stoker_worker.contract import ENV_CONFIG, Termination, TerminationReason, WorkerConfig
+from tests.support.published import flip_bit, publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -135,7 +136,7 @@ class Cluster:
     engine_port: int = field(default_factory=free_port)
     pods: list[Pod] = field(default_factory=list)
 
-    def start(self, rank: int, size: int = 2, **changes: Any) -> Pod:
+    def start(self, rank: int, size: int = 2, *, model: Path | None = None, **changes: Any) -> Pod:
         folder = self.folder / f"{rank}-{len(self.pods)}"
         folder.mkdir()
         (folder / "termination").touch()
@@ -143,7 +144,7 @@ class Cluster:
         address = f"127.0.0.{rank + 1}"
         config = WorkerConfig(
             "vllm",
-            str(folder),
+            str(model or folder),
             ["m"],
             nodes=size,
             host=address,
@@ -268,6 +269,68 @@ def test_a_pod_that_waits_for_others_ends_when_asked(cluster: Cluster, rank: int
     pod.process.send_signal(signal.SIGTERM)
     assert pod.process.wait(10) == 0
     assert pod.engine() is None
+
+
+def published(folder: Path) -> Path:
+    """A model with a manifest; the engine's place is taken by a program that reads none of it."""
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(os.urandom(100_000))
+    publish(folder)
+    return folder
+
+
+def test_a_group_reads_what_was_touched_before_it_meets(cluster: Cluster, tmp_path: Path) -> None:
+    good = published(tmp_path / "model")
+    (good / "model.safetensors").touch()
+    leader, follower = cluster.start(0, model=good), cluster.start(1, model=good)
+    wait_until(lambda: leader.ready() == 200 == follower.ready(), "the group to be ready")
+    for pod in (leader, follower):
+        state = pod.state()
+        assert state["model"]["hashed"] == 1
+        assert state["model"]["proof"] == "good"
+        assert state["startSeconds"]["modelProven"] > 0
+
+
+def test_a_follower_with_a_bad_file_never_meets_its_leader(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    good, bad = published(tmp_path / "good"), published(tmp_path / "bad")
+    flip_bit(bad / "model.safetensors", 50_000)
+    leader, follower = cluster.start(0, model=good), cluster.start(1, model=bad)
+    assert follower.process.wait(40) == 1
+    told = follower.termination()
+    assert told is not None
+    assert told.reason == TerminationReason.MODEL_CORRUPT
+    assert "model.safetensors has sha256" in told.message
+    wait_until(lambda: leader.ready() == 503, "the leader to answer")
+    assert leader.state()["missing"] == [1]
+    assert leader.engine() is None
+
+
+def test_one_pod_alone_proves_its_model_while_the_engine_starts(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    model = published(tmp_path / "model")
+    (model / "model.safetensors").touch()
+    pod = cluster.start(0, size=1, model=model)
+    wait_until(lambda: pod.ready() == 200, "the pod to be ready")
+    assert pod.state()["model"]["proof"] == "good"
+    flip_bit(model / "model.safetensors", 50_000)
+    pod.process.terminate()
+    assert pod.process.wait(40) == 0
+    again = cluster.start(0, size=1, model=model)
+    assert again.process.wait(40) == 1
+    told = again.termination()
+    assert told is not None
+    assert told.reason == TerminationReason.MODEL_CORRUPT
+    (model / "model.safetensors").unlink()
+    third = cluster.start(0, size=1, model=model)
+    assert third.process.wait(40) == 1
+    told = third.termination()
+    assert told is not None
+    assert "model.safetensors is missing" in told.message
+    assert third.engine() is None
 
 
 def test_the_interface_of_an_address_is_found() -> None:

@@ -26,7 +26,8 @@ from stoker_worker.events import (
     Tick,
 )
 from stoker_worker.follower import GONE_AFTER_S, begin, step
-from stoker_worker.lifecycle import BLACKOUT_S, UNKILLABLE_S, Phase, State
+from stoker_worker.lifecycle import BLACKOUT_S, UNKILLABLE_S
+from stoker_worker.state import Phase, State
 
 CONFIG = WorkerConfig("vllm", "/models/m", ["m"], nodes=2)
 CRASH = Termination(TerminationReason.ENGINE_CRASHED, "boom")

@@ -15,6 +15,7 @@ from stoker_worker.events import (
     Exit,
     HealthAnswered,
     KillEngine,
+    ModelJudged,
     Probe,
     ProbeAnswered,
     ProbeFailed,
@@ -25,7 +26,8 @@ from stoker_worker.events import (
     TerminateRequested,
     Tick,
 )
-from stoker_worker.lifecycle import BLACKOUT_S, REFUSALS, Phase, State, begin, step
+from stoker_worker.lifecycle import BLACKOUT_S, REFUSALS, begin, step
+from stoker_worker.state import Phase, State
 
 CONFIG = WorkerConfig("vllm", "/models/m", ["m"])
 CRASH = Termination(TerminationReason.ENGINE_CRASHED, "RuntimeError: boom")
@@ -286,3 +288,76 @@ def test_defaults_keep_the_promises_of_the_issue() -> None:
     log_and_reaping, runtime, longest_first_back_off = 4 + 0.5, 5, 10
     dead = seen + CONFIG.stall_restart_s + log_and_reaping
     assert dead + runtime + longest_first_back_off <= 150
+
+
+CORRUPT = Termination(TerminationReason.MODEL_CORRUPT, "a.safetensors is bad")
+
+
+def unproven() -> State:
+    """An engine whose model's files are hashed while it loads."""
+    return replace(begin(0), unproven=True)
+
+
+def test_an_engine_that_answers_waits_for_the_verdict() -> None:
+    state, _ = run(unproven(), (30, HealthAnswered(healthy=True)), (30.2, ProbeAnswered()))
+    assert state.phase is Phase.VERIFYING
+    assert not state.ready
+    state, commands = run(state, (300, Tick()))
+    assert (state.phase, commands) == (Phase.VERIFYING, [])
+    state, _ = run(state, (300.5, ModelJudged(None)))
+    assert state.ready
+    assert (state.first_token_at, state.proven_at) == (30.2, 300.5)
+    state, commands = run(state, (301, Tick()))
+    assert KillEngine() not in commands, "the time of waiting is no stall"
+
+
+def test_a_verdict_that_comes_first_costs_nothing() -> None:
+    state, _ = run(unproven(), (5, ModelJudged(None)), (30, HealthAnswered(healthy=True)))
+    state, _ = run(state, (30.2, ProbeAnswered()))
+    assert state.phase is Phase.READY
+    assert state.proven_at == 5
+
+
+@pytest.mark.parametrize("answered", [(), (HealthAnswered(healthy=True), ProbeAnswered())])
+def test_a_bad_file_kills_the_engine(answered: tuple[Event, ...]) -> None:
+    state, _ = run(unproven(), *((30 + at, event) for at, event in enumerate(answered)))
+    state, commands = run(state, (40, ModelJudged(CORRUPT)))
+    assert KillEngine() in commands
+    assert not state.ready
+    state, commands = run(state, (40.1, EngineExited(-9, CRASH)))
+    assert commands == [Exit(1, CORRUPT)]
+
+
+def test_an_engine_that_fails_before_the_verdict_is_explained_by_it() -> None:
+    state, commands = step(unproven(), EngineExited(1, CRASH), 20, CONFIG)
+    assert (state.phase, commands) == (Phase.VERIFYING, ())
+    _, bad = run(state, (25, ModelJudged(CORRUPT)))
+    assert bad == [Exit(1, CORRUPT)]
+    _, good = run(state, (25, ModelJudged(None)))
+    assert good == [Exit(1, CRASH)]
+    _, told = run(state, (25, TerminateRequested()))
+    assert told == [Exit(1, CRASH)]
+    _, late = run(state, (CONFIG.start_deadline_s + 1, Tick()))
+    assert late == [Exit(1, CRASH)]
+
+
+def test_an_end_that_no_file_explains_is_not_held_back() -> None:
+    cause = Termination(TerminationReason.CONFIG_INVALID, "no such flag")
+    _, commands = step(unproven(), EngineExited(2, cause), 5, CONFIG)
+    assert commands == (Exit(2, cause),)
+
+
+def test_files_that_cannot_be_read_in_time_end_the_start() -> None:
+    state, _ = run(unproven(), (30, HealthAnswered(healthy=True)), (30.2, ProbeAnswered()))
+    state, commands = run(state, (CONFIG.start_deadline_s + 1, Tick()))
+    assert KillEngine() in commands
+    assert state.outcome.reason == TerminationReason.START_TIMED_OUT
+
+
+def test_an_engine_that_was_never_ready_is_not_waited_for() -> None:
+    state, _ = run(unproven(), (30, HealthAnswered(healthy=True)), (30.2, ProbeAnswered()))
+    state, commands = step(state, TerminateRequested(), 31, CONFIG)
+    assert TerminateEngine() in commands
+    state, _ = step(state, ModelJudged(None), 31.5, CONFIG)
+    _, commands = step(state, EngineExited(1, CRASH), 32, CONFIG)
+    assert commands == (Exit(0, None),)

@@ -1,5 +1,7 @@
 """Whole lives: whatever an engine does, in whatever order, some promises always hold."""
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +15,7 @@ from stoker_worker.events import (
     Exit,
     HealthAnswered,
     KillEngine,
+    ModelJudged,
     Probe,
     ProbeAnswered,
     ProbeFailed,
@@ -23,7 +26,8 @@ from stoker_worker.events import (
     TerminateRequested,
     Tick,
 )
-from stoker_worker.lifecycle import UNKILLABLE_S, Phase, begin, step
+from stoker_worker.lifecycle import UNKILLABLE_S, begin, step
+from stoker_worker.state import Phase
 
 CONFIG = WorkerConfig("vllm", "/models/m", ["m"], start_deadline_s=60, warmup_deadline_s=30)
 CRASH = Termination(TerminationReason.ENGINE_CRASHED, "boom")
@@ -50,6 +54,7 @@ WORLD = st.one_of(
     st.none().map(Sampled),
     SAMPLES.map(Sampled),
     st.just(TerminateRequested()),
+    st.sampled_from([None, Termination(TerminationReason.MODEL_CORRUPT, "bad")]).map(ModelJudged),
 )
 MOMENTS = st.lists(st.tuples(st.floats(0, 4), WORLD), max_size=120)
 
@@ -57,9 +62,11 @@ MOMENTS = st.lists(st.tuples(st.floats(0, 4), WORLD), max_size=120)
 class World:
     """Answers only what was asked, one answer a question, as the shell does."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, unproven: bool = False) -> None:
         self.now = 0.0
-        self.state = begin(0.0)
+        self.state = replace(begin(0.0), unproven=unproven)
+        self.unproven = unproven
+        self.judged = not unproven
         self.asked = {CheckHealth: 0, Probe: 0, TakeSample: 0}
         self.exits: list[Exit] = []
         self.killed = self.terminated = 0
@@ -75,6 +82,11 @@ class World:
                 if not self.asked[question]:
                     return
                 self.asked[question] -= 1
+        if isinstance(event, ModelJudged):
+            if self.judged:
+                return
+            self.judged = True
+            self.unproven = event.fault is not None
         self.answers += isinstance(event, ProbeAnswered)
         self.terminates += isinstance(event, TerminateRequested)
         self.state, commands = step(self.state, event, self.now, CONFIG)
@@ -102,6 +114,7 @@ class World:
         assert max(self.asked.values()) <= 1, "no question is asked twice at a time"
         if self.state.ready:
             assert self.answers, "ready without a token"
+            assert not self.unproven, "ready with a model that is not proven"
             assert not self.terminates, "ready after it was asked to end"
             assert self.state.quiet_s(self.now) < CONFIG.stall_ready_s, "ready without progress"
         if self.killed:
@@ -112,20 +125,24 @@ class World:
 
 
 @settings(deadline=None)
-@given(MOMENTS)
-def test_promises_hold_in_every_life(moments: list[tuple[float, Event]]) -> None:
-    world = World()
+@given(moments=MOMENTS, unproven=st.booleans())
+def test_promises_hold_in_every_life(
+    moments: list[tuple[float, Event]], *, unproven: bool
+) -> None:
+    world = World(unproven=unproven)
     for wait, event in moments:
         world.pass_time(wait)
         world.feed(event)
 
 
 @settings(deadline=None)
-@given(moments=MOMENTS, code=st.integers(-15, 3), engine_obeys=st.booleans())
+@given(
+    moments=MOMENTS, code=st.integers(-15, 3), engine_obeys=st.booleans(), unproven=st.booleans()
+)
 def test_every_life_ends_once_it_is_asked_to(
-    moments: list[tuple[float, Event]], code: int, *, engine_obeys: bool
+    moments: list[tuple[float, Event]], code: int, *, engine_obeys: bool, unproven: bool
 ) -> None:
-    world = World()
+    world = World(unproven=unproven)
     for wait, event in moments:
         world.pass_time(wait)
         world.feed(event)

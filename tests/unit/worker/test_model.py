@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stoker_worker.contract import TerminationReason
-from stoker_worker.model import Prefetch, check_model
+from stoker_worker.model import check_model
 
 
 def test_a_folder_with_a_config_may_be_tried(tmp_path: Path) -> None:
@@ -67,10 +67,3 @@ def test_pickles_alone_are_refused_unless_the_operator_allows_them(tmp_path: Pat
     assert check_model(tmp_path, allow_pickle=True) is None
     (tmp_path / "model.safetensors").touch()  # which an engine prefers
     assert check_model(tmp_path) is None
-
-
-def test_weights_are_read_ahead_only_where_they_fit(tmp_path: Path) -> None:
-    (tmp_path / "a.safetensors").write_bytes(b"x" * 1000)
-    assert Prefetch(tmp_path, memory_bytes=1999)._worthwhile() == []
-    assert [file.name for file in Prefetch(tmp_path, 2000)._worthwhile()] == ["a.safetensors"]
-    Prefetch(tmp_path, None).run()

@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 from contextlib import closing, suppress
+from dataclasses import replace
 
 import pytest
 
@@ -14,10 +15,15 @@ from stoker_worker.contract import (
     PATH_METRICS,
     PATH_READY,
     PATH_STATE,
+    Termination,
+    TerminationReason,
     WorkerConfig,
 )
 from stoker_worker.events import HealthAnswered, ProbeAnswered
+from stoker_worker.manifest import ManifestFile
+from stoker_worker.proof import Proof
 from stoker_worker.server import MAX_CONNECTIONS, MAX_REQUEST_BYTES, Response, Server
+from stoker_worker.state import State
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +78,11 @@ def test_many_at_once(port: int) -> None:
     assert results == [200] * 32
 
 
-def view(state: lifecycle.State, now: float, **counts: int) -> report.View:
+def view(state: State, now: float, **counts: int) -> report.View:
     return report.View("vllm", state, report.Counts(**counts), now, container_started_at=-1.0)
 
 
-def states() -> tuple[lifecycle.State, lifecycle.State, lifecycle.State]:
+def states() -> tuple[State, State, State]:
     config = WorkerConfig("vllm", "/m", ["m"])
     starting = lifecycle.begin(0)
     warming, _ = lifecycle.step(starting, HealthAnswered(healthy=True), 30, config)
@@ -102,6 +108,25 @@ def test_state_counts_from_the_containers_start() -> None:
     state = json.loads(report.answer(PATH_STATE, view(ready, 31)).body)
     assert state["phase"] == "Ready"
     assert state["startSeconds"] == {"engineStarted": 1.0, "healthy": 31.0, "firstToken": 31.5}
+
+
+def test_a_models_proof_is_told() -> None:
+    *_, ready = states()
+    proof = Proof(at=0.5, files=5, seconds=0.002, suspects=(ManifestFile("a.safetensors", 1, "0"),))
+    shown = replace(view(replace(ready, proven_at=20.0), 31), proof=proof)
+    state = json.loads(report.answer(PATH_STATE, shown).body)
+    assert state["startSeconds"]["modelProven"] == 21.0
+    assert state["model"] == {"files": 5, "hashed": 1, "checkSeconds": 0.002, "proof": "good"}
+    text = report.answer(PATH_METRICS, shown).body
+    assert 'stoker_worker_model_files{by="state"} 4\n' in text
+    assert 'stoker_worker_model_files{by="hash"} 1\n' in text
+    assert 'stoker_worker_start_seconds{milestone="modelProven"} 21\n' in text
+    waits = replace(shown, state=replace(ready, unproven=True))
+    assert json.loads(report.answer(PATH_STATE, waits).body)["model"]["proof"] == "pending"
+    killed = replace(ready, outcome=Termination(TerminationReason.MODEL_CORRUPT, "a.safetensors"))
+    ended = replace(shown, state=replace(killed, unproven=True))
+    assert json.loads(report.answer(PATH_STATE, ended).body)["model"]["proof"] == "bad"
+    assert "model" not in json.loads(report.answer(PATH_STATE, view(ready, 31)).body)
 
 
 def test_metrics_are_prometheus_text() -> None:

@@ -1,5 +1,8 @@
 """The shell around `group.py`: the pods of a group find each other before any engine starts.
 
+A pod whose model has to be read again does that first: once the leader serves, it would be too late
+for a follower to find a bad file.
+
 The worker's server runs from here on, because the kubelet probes a pod that waits for others too.
 Later the supervisor takes the server's answers over, except for the reports of the followers.
 """
@@ -15,8 +18,9 @@ import socket
 import struct
 import time
 from contextlib import closing, suppress
+from dataclasses import replace
 from queue import Empty, SimpleQueue
-from typing import Optional, Tuple, Union
+from typing import TYPE_CHECKING, Optional, Tuple, Union
 
 from stoker_worker import contract
 from stoker_worker.contract import WorkerConfig
@@ -33,6 +37,9 @@ from stoker_worker.group import Membership, Reply, Roll, read_report, report_pat
 from stoker_worker.lastwords import say
 from stoker_worker.server import Answer, Pending, Response, Server
 
+if TYPE_CHECKING:
+    from stoker_worker.reading import Reading
+
 EVERY_S = 0.5
 TIMEOUT_S = 5.0  # the kernel takes three seconds to say that an address is gone
 SILENT_S = 30.0
@@ -44,8 +51,15 @@ _SIOCGIFADDR = 0x8915
 class Group:
     """One pod's view of its group."""
 
-    def __init__(self, config: WorkerConfig, member: Membership, queue: SimpleQueue[Event]) -> None:
+    def __init__(
+        self,
+        config: WorkerConfig,
+        member: Membership,
+        queue: SimpleQueue[Event],
+        reading: Reading,
+    ) -> None:
         self.member = member
+        self._reading = reading
         self._config = config
         self._queue = queue
         self._token = os.urandom(8).hex()
@@ -61,25 +75,29 @@ class Group:
         return self._server.port
 
     def assemble(self) -> Optional[Place]:
-        """Wait until every pod is there; None when this pod was asked to end meanwhile."""
+        """Wait until every pod is there, its model proven.
+
+        None when this pod was asked to end meanwhile, or when its model is bad.
+        """
         self._server.start()
+        self._reading.start()
         began = time.monotonic()
         told: Tuple[int, ...] = ()
         while True:
             if self.member.leads:
                 complete, missing = self._roll.started, self._roll.missing
             else:
-                complete, missing = self._report_in(), (0,)
+                complete, missing = not self._reading.unproven and self._report_in(), (0,)
             if complete:
                 say(f"all {self.member.size} pods of the group are there")
                 return self._place()
-            if missing != told:
+            if missing != told and missing:
                 ranks = ", ".join(str(rank) for rank in missing)
                 say(
                     f"waiting for pod {ranks} of the group, {time.monotonic() - began:.0f} s so far"
                 )
                 told = missing
-            if self._asked_to_end():
+            if self._reading.fault is not None or self._asked_to_end():
                 return None
 
     def hand_over(self, answer: Answer) -> None:
@@ -111,6 +129,8 @@ class Group:
         self._roll, restarted = self._roll.take(rank, token, time.monotonic())
         if restarted:
             self._queue.put(MemberRestarted(rank))
+        if self._reading.unproven:  # complete only once this pod is, too
+            self._roll = replace(self._roll, started=False)
         complete = self._roll.started and not restarted
         body = Reply(self._token, complete).to_json()
         return Response(200, body, "application/json")
@@ -159,6 +179,7 @@ class Group:
                 "engine": self._config.engine,
                 "phase": "Assembling",
                 "ready": False,
+                "unproven": self._reading.unproven,
                 "missing": list(self._roll.missing) if self.member.leads else [0],
             }
             return Response(200, json.dumps(state) + "\n", "application/json")

@@ -26,8 +26,10 @@ from stoker_worker.engines import Driver, driver_named
 from stoker_worker.events import Event, TerminateRequested, Tick
 from stoker_worker.group import membership_of
 from stoker_worker.lastwords import leave, say, write_termination
-from stoker_worker.model import check_model
+from stoker_worker.model import check_model, memory_limit
 from stoker_worker.process import EngineProcess
+from stoker_worker.proof import prove
+from stoker_worker.reading import Reading
 
 USAGE = f"""usage: stoker-worker install DIR   put the worker into DIR as one file
        stoker-worker serve         run the engine that {ENV_CONFIG} describes
@@ -87,9 +89,16 @@ def _serve(environ: Mapping[str, str]) -> int:
         member = membership_of(config, environ)
     except ContractError as error:
         return _fail(log, Termination(TerminationReason.CONFIG_INVALID, str(error)))
-    fault = check_model(Path(config.model_path), allow_pickle=config.allow_pickle)
+    folder = Path(config.model_path)
+    proof = prove(folder)
+    fault = None if proof is None else proof.fault
+    fault = fault or check_model(folder, allow_pickle=config.allow_pickle)
     if fault is not None:
         return _fail(log, fault)
+    suspects = () if proof is None else proof.suspects
+    if suspects:
+        say(f"{len(suspects)} files of the model were touched since they were hashed: reading them")
+    reading = Reading(folder, suspects, ahead=config.prefetch, memory_bytes=memory_limit())
     # The engine gets the pod's environment as it is, less what is ours.
     own = {ENV_CONFIG, ENV_POD_NAME, ENV_POD_UID}
     inherited = {name: value for name, value in environ.items() if name not in own}
@@ -100,8 +109,10 @@ def _serve(environ: Mapping[str, str]) -> int:
     if member is not None:
         from stoker_worker.assembly import Group  # noqa: PLC0415 - most replicas are one pod
 
-        group = Group(config, member, queue)
+        group = Group(config, member, queue, reading)
         place = group.assemble()
+        if reading.fault is not None:
+            return _fail(log, reading.fault)
         if place is None:
             return 0  # asked to end before there was an engine
         arguments, env = driver.arguments(config, place), driver.environment(inherited, place)
@@ -114,7 +125,10 @@ def _serve(environ: Mapping[str, str]) -> int:
     from stoker_worker.supervisor import Supervisor  # noqa: PLC0415
 
     try:
-        return Supervisor(config, driver, env, engine, queue, pod=environ, group=group).run()
+        supervisor = Supervisor(
+            config, driver, env, engine, queue, pod=environ, reading=reading, proof=proof, group=group
+        )
+        return supervisor.run()
     except BaseException:
         engine.kill()  # outside a container nothing else would end it
         raise

@@ -83,6 +83,7 @@ class TerminationReason:
     OUT_OF_MEMORY = "OutOfMemory"
     MODEL_NOT_FOUND = "ModelNotFound"
     MODEL_INVALID = "ModelInvalid"
+    MODEL_CORRUPT = "ModelCorrupt"  # a file is not what the model's manifest says
     PICKLE_WEIGHTS = "PickleWeights"
     CONFIG_INVALID = "ConfigInvalid"
     START_TIMED_OUT = "StartTimedOut"

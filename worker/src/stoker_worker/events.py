@@ -74,6 +74,13 @@ class EngineExited:
 
 
 @dataclass(frozen=True)
+class ModelJudged:
+    """The model's files were read again: `fault` says which is bad, None that all are good."""
+
+    fault: Optional[Termination]
+
+
+@dataclass(frozen=True)
 class MemberRestarted:
     """A follower of this group has begun a second life: what it computed is lost."""
 
@@ -110,6 +117,7 @@ Event = Union[
     Sampled,
     TerminateRequested,
     EngineExited,
+    ModelJudged,
     MemberRestarted,
     MemberSilent,
     LeaderAnswered,

@@ -14,7 +14,7 @@ serves. Two things are a follower's own:
 * It does not outlive its leader otherwise. An engine whose leader began anew waits for a rank that
   will never come back; it ends with `GroupBroken`, and the group is made again.
 
-The state is the leader's own (`lifecycle.State`), of which only a few fields move: `health` is the
+The state is the leader's own (`state.State`), of which only a few fields move: `health` is the
 question to the leader, `moved_at` when it was last heard, `refusals` how often nobody was there.
 """
 
@@ -36,7 +36,8 @@ from stoker_worker.events import (
     TerminateEngine,
     TerminateRequested,
 )
-from stoker_worker.lifecycle import BLACKOUT_S, UNKILLABLE_S, Ask, Decision, Phase, State
+from stoker_worker.lifecycle import BLACKOUT_S, UNKILLABLE_S
+from stoker_worker.state import Ask, Decision, Phase, State
 
 LOOK_EVERY_S = 1.0
 GONE_AFTER = 2  # looks in a row that found nobody: a leader that ends does not come back

@@ -25,13 +25,17 @@ at now and is never probed; a metrics page that is slow is waited for, not asked
 which the worker itself did not run (a frozen pod, a stolen CPU) counts for nobody. One single step
 may take as long as it likes below `stall_restart_s`: an operator whose largest step takes longer
 raises that.
+
+Where the model's files are not as they were when they were last hashed, they are hashed again while
+the engine loads, and one more thing precedes readiness: the verdict. An engine that has answered
+before it waits in Verifying. A bad file kills the engine, whatever it does; and an engine that ends
+by itself before the verdict has its end reported after it, because a bad file is the likely cause.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from enum import Enum
-from typing import Optional, Tuple, Union
+from dataclasses import replace
+from typing import Tuple, Union
 
 from stoker_worker.contract import Termination, TerminationReason, WorkerConfig
 from stoker_worker.events import (
@@ -44,6 +48,7 @@ from stoker_worker.events import (
     KillEngine,
     MemberRestarted,
     MemberSilent,
+    ModelJudged,
     Probe,
     ProbeAnswered,
     ProbeFailed,
@@ -53,6 +58,7 @@ from stoker_worker.events import (
     TerminateEngine,
     TerminateRequested,
 )
+from stoker_worker.state import Ask, Clock, Decision, Phase, State
 
 HEALTH_EVERY_S = 0.1  # a refused connection costs microseconds, a late look costs start-up time
 RETRY_S = 1.0
@@ -60,82 +66,17 @@ REFUSALS = 5  # a server may refuse its very first requests; one that goes on wi
 UNKILLABLE_S = (
     10.0  # inside a broken driver call a process survives SIGKILL; the container must not
 )
+# How an engine ends that reads a bad file, among other causes.
+_MAY_BE_CORRUPT = (TerminationReason.ENGINE_CRASHED, TerminationReason.MODEL_INVALID)
 BLACKOUT_S = 5.0  # the worker steps twice a second: a longer gap means that it did not run
 
 
-class Phase(Enum):
-    """Where the engine is in its life."""
+def begin(now: float, *, unproven: bool = False) -> State:
+    """Start with the state of an engine whose process has just been started.
 
-    STARTING = "Starting"
-    WARMING_UP = "WarmingUp"
-    READY = "Ready"
-    STALLED = "Stalled"
-    FOLLOWING = "Following"  # a follower's only time of work: see follower.py
-    DRAINING = "Draining"
-    KILLING = "Killing"
-    STOPPED = "Stopped"
-
-
-@dataclass(frozen=True)
-class Ask:
-    """A question to the engine that is never asked twice at a time."""
-
-    due: float = 0.0
-    pending: bool = False
-
-
-@dataclass(frozen=True)
-class Clock:
-    """When an engine last made progress, or had nothing to do."""
-
-    name: str
-    steps: float
-    cache: float
-    at: float
-
-
-@dataclass(frozen=True)
-class State:
-    """All that the next decision depends on."""
-
-    phase: Phase
-    started_at: float
-    seen_at: float
-    health: Ask = field(default_factory=Ask)
-    probe: Ask = field(default_factory=Ask)
-    sample: Ask = field(default_factory=Ask)
-    healthy_at: Optional[float] = None
-    first_token_at: Optional[float] = None
-    refusals: int = 0
-    clocks: Tuple[Clock, ...] = ()
-    moved_at: float = 0.0  # the API server's clock
-    sampled_at: float = 0.0  # when the metrics were last read
-    load: int = 0
-    # Requests that the server counts though the engine proved that it holds none: vLLM loses count
-    # when a client leaves in the middle of a stream.
-    phantom: int = 0
-    relearn: bool = False
-    term_at: Optional[float] = None
-    term_sent: bool = False
-    kill_at: Optional[float] = None
-    outcome: Optional[Termination] = None
-
-    @property
-    def ready(self) -> bool:
-        """Whether requests may come; of a follower, whether it does its part."""
-        return self.phase in (Phase.READY, Phase.FOLLOWING)
-
-    def quiet_s(self, now: float) -> float:
-        """Age of the oldest sign of progress."""
-        return now - min([self.moved_at, *(clock.at for clock in self.clocks)])
-
-
-Decision = Tuple[State, Tuple[Command, ...]]
-
-
-def begin(now: float) -> State:
-    """Start with the state of an engine whose process has just been started."""
-    return State(Phase.STARTING, started_at=now, seen_at=now, moved_at=now)
+    `unproven`: the model's files are being hashed, and a ModelJudged will come.
+    """
+    return State(Phase.STARTING, now, seen_at=now, moved_at=now, unproven=unproven)
 
 
 def step(state: State, event: Event, now: float, config: WorkerConfig) -> Decision:
@@ -181,7 +122,20 @@ def _take(state: State, event: Event, now: float, config: WorkerConfig) -> Decis
         return _drain(state, now, config)
     elif isinstance(event, (MemberRestarted, MemberSilent)):
         return _take_loss(state, event, now)
+    elif isinstance(event, ModelJudged):
+        return _take_verdict(state, event, now)
     return state, ()
+
+
+def _take_verdict(state: State, event: ModelJudged, now: float) -> Decision:
+    if event.fault is None:
+        state = replace(state, unproven=False, proven_at=now)
+        if state.left is not None:
+            return replace(state, phase=Phase.STOPPED), (state.left,)
+        return (_open(state, now) if state.phase is Phase.VERIFYING else state), ()
+    if state.left is not None:
+        return replace(state, phase=Phase.STOPPED, outcome=event.fault), (Exit(1, event.fault),)
+    return (state, ()) if state.phase is Phase.KILLING else _kill(state, event.fault, now)
 
 
 def _take_loss(state: State, event: Union[MemberRestarted, MemberSilent], now: float) -> Decision:
@@ -205,8 +159,13 @@ def _take_answer(state: State, now: float) -> State:
     if len(state.clocks) == 1:  # with several engines nobody knows which one answered
         state = replace(state, clocks=(replace(state.clocks[0], at=now),))
     if state.phase is Phase.WARMING_UP:
-        state = replace(state, phase=Phase.READY, first_token_at=now, clocks=())
+        state = replace(state, first_token_at=now)
+        return replace(state, phase=Phase.VERIFYING) if state.unproven else _open(state, now)
     return state
+
+
+def _open(state: State, now: float) -> State:
+    return replace(state, phase=Phase.READY, accepted=True, moved_at=now, clocks=())
 
 
 def _take_refusal(state: State, message: str, now: float) -> Decision:
@@ -254,10 +213,11 @@ def _drain(state: State, now: float, config: WorkerConfig) -> Decision:
     if state.phase is Phase.DRAINING:
         text = "asked twice to end: what the engine had accepted was cut"
         return _kill(state, Termination(TerminationReason.DRAIN_TIMED_OUT, text), now)
+    if state.left is not None:
+        return replace(state, phase=Phase.STOPPED), (state.left,)
     # Before it was ready nobody was sent here, so there is nobody to wait for.
-    accepted = state.first_token_at is not None
-    term_at = now + (config.settle_s if accepted else 0.0)
-    kill_at = term_at + (config.drain_s if accepted else 0.0) + config.teardown_s
+    term_at = now + (config.settle_s if state.accepted else 0.0)
+    kill_at = term_at + (config.drain_s if state.accepted else 0.0) + config.teardown_s
     return replace(state, phase=Phase.DRAINING, term_at=term_at, kill_at=kill_at), ()
 
 
@@ -266,16 +226,18 @@ def _kill(state: State, outcome: Termination, now: float) -> Decision:
 
 
 def _leave(state: State, event: EngineExited) -> Decision:
-    accepted = state.first_token_at is not None
     stopped = replace(state, phase=Phase.STOPPED)
     if state.phase is Phase.KILLING:
         return stopped, (Exit(1, state.outcome),)
     # An engine that is told to end while it loads ends as it can; then no code means anything.
-    if state.term_sent and (event.code in (0, -15) or not accepted):
+    if state.term_sent and (event.code in (0, -15) or not state.accepted):
         return stopped, (Exit(0, None),)
     # A process that a signal ended is reported the way a shell does; and an engine that leaves
     # unasked has failed, whatever it says.
     code = 128 - event.code if event.code < 0 else event.code or 1
+    doubtful = event.cause.reason in _MAY_BE_CORRUPT
+    if state.unproven and doubtful and state.phase is not Phase.DRAINING:
+        return replace(state, phase=Phase.VERIFYING, left=Exit(code, event.cause)), ()
     return stopped, (Exit(code, event.cause),)
 
 
@@ -284,6 +246,8 @@ def _advance(state: State, now: float, config: WorkerConfig) -> Decision:
         return _advance_start(state, now, config)
     if state.phase is Phase.WARMING_UP:
         return _advance_warmup(state, now, config)
+    if state.phase is Phase.VERIFYING:
+        return _advance_verdict(state, now, config)
     if state.phase in (Phase.READY, Phase.STALLED):
         return _advance_serving(state, now, config)
     if state.phase is Phase.DRAINING:
@@ -311,6 +275,15 @@ def _advance_warmup(state: State, now: float, config: WorkerConfig) -> Decision:
     if state.probe.pending or now < state.probe.due:
         return state, ()
     return replace(state, probe=Ask(pending=True)), (Probe(config.warmup_tokens, left),)
+
+
+def _advance_verdict(state: State, now: float, config: WorkerConfig) -> Decision:
+    if now - state.started_at < config.start_deadline_s:
+        return state, ()
+    if state.left is not None:
+        return replace(state, phase=Phase.STOPPED), (state.left,)
+    text = f"the model's files were not read again within {config.start_deadline_s:.0f} s"
+    return _kill(state, Termination(TerminationReason.START_TIMED_OUT, text), now)
 
 
 def _advance_serving(state: State, now: float, config: WorkerConfig) -> Decision:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import threading
 from pathlib import Path
 from typing import List, Optional, Sequence
 
@@ -18,8 +17,6 @@ _PICKLE = re.compile(r".*\.(bin|pt|pth)")
 # What trainers leave beside a model; no weights.
 _NO_WEIGHTS = re.compile(r"(training_args|optimizer|scheduler|rng_state|scaler|adapter_model).*")
 _SHOWN = 8
-# The page cache counts towards the container's memory, so leave the engine the larger half.
-_PREFETCH_SHARE = 0.5
 
 
 def check_model(path: Path, *, allow_pickle: bool = False) -> Optional[Termination]:
@@ -110,40 +107,6 @@ def _listing(folder: Path, most: int = _SHOWN) -> str:
         return "it is empty"
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
-
-
-class Prefetch(threading.Thread):
-    """Asks the kernel to read the weights while the engine imports its code.
-
-    Only a hint, never waited for: the engine reads the same pages a few seconds later.
-    """
-
-    def __init__(self, path: Path, memory_bytes: Optional[int]) -> None:
-        super().__init__(name="prefetch", daemon=True)
-        self._path = path
-        self._memory = memory_bytes
-
-    def run(self) -> None:
-        """Advise the kernel, file by file."""
-        try:
-            files = self._worthwhile()
-        except OSError:
-            return
-        for file in files:
-            try:
-                descriptor = os.open(file, os.O_RDONLY)
-            except OSError:
-                continue
-            try:
-                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
-            finally:
-                os.close(descriptor)
-
-    def _worthwhile(self) -> List[Path]:
-        files = sorted(self._path.glob("*.safetensors"))
-        size = sum(file.stat().st_size for file in files)
-        fits = self._memory is None or size <= self._memory * _PREFETCH_SHARE
-        return files if fits else []
 
 
 def memory_limit() -> Optional[int]:

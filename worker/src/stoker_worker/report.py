@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Dict, List, Optional, Tuple
 
 from stoker_worker import contract
-from stoker_worker.lifecycle import Phase, State
+from stoker_worker.proof import Proof
 from stoker_worker.server import Response
+from stoker_worker.state import Phase, State
 
 # The loop turns twice a second; if it has not for this long, only a restart helps.
 LOOP_DEADLINE_S = 60.0
 
+_CORRUPT = contract.TerminationReason.MODEL_CORRUPT
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -37,6 +39,7 @@ class View:
     now: float
     container_started_at: float  # on the same clock as `now`
     rank: Optional[int] = None  # within a group of pods that is one replica
+    proof: Optional[Proof] = None  # of the model's files; None where they have no manifest
 
 
 def answer(path: str, view: View) -> Optional[Response]:
@@ -68,6 +71,7 @@ def start_seconds(view: View) -> Dict[str, float]:
     """Seconds from the container's start to each milestone that has been reached."""
     reached = (
         ("engineStarted", view.state.started_at),
+        ("modelProven", view.state.proven_at),
         ("healthy", view.state.healthy_at),
         ("firstToken", view.state.first_token_at),
     )
@@ -89,6 +93,17 @@ def render_state(view: View) -> Dict[str, object]:
         "stalls": view.counts.stalls,
         "outcome": None if outcome is None else outcome.reason,
         **({} if view.rank is None else {"rank": view.rank}),
+        **({} if view.proof is None else {"model": _model(view.proof, state)}),
+    }
+
+
+def _model(proof: Proof, state: State) -> Dict[str, object]:
+    corrupt = state.outcome is not None and state.outcome.reason == _CORRUPT
+    return {
+        "files": proof.files,
+        "hashed": len(proof.suspects),
+        "checkSeconds": round(proof.seconds, 4),
+        "proof": "bad" if corrupt else "pending" if state.unproven else "good",
     }
 
 
@@ -139,5 +154,13 @@ def render_metrics(view: View) -> str:
         ('{result="read"}', counts.samples_read),
         ('{result="missed"}', counts.samples_missed),
     )
+    if view.proof is not None:
+        write(
+            "model_files",
+            "gauge",
+            "Files of the model, by what proves them: their state, or a hash of every byte.",
+            ('{by="state"}', view.proof.files - len(view.proof.suspects)),
+            ('{by="hash"}', len(view.proof.suspects)),
+        )
     write("stalls_total", "counter", "Times that the engine left rotation.", ("", counts.stalls))
     return "\n".join(lines) + "\n"

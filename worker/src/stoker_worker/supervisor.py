@@ -12,7 +12,6 @@ from __future__ import annotations
 import signal
 import time
 from dataclasses import replace
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Mapping, Optional, Union
 
@@ -21,14 +20,15 @@ from stoker_worker.client import Asker, EngineClient
 from stoker_worker.contract import PATH_LOAD, Termination, TerminationReason, WorkerConfig
 from stoker_worker.engines import Driver
 from stoker_worker.lastwords import say, write_termination
-from stoker_worker.lifecycle import Phase
 from stoker_worker.loadpage import Identity, LoadPage
-from stoker_worker.model import Prefetch, memory_limit
 from stoker_worker.process import EngineProcess, age_s, oom_kills
 from stoker_worker.server import Pending, Response, Server
+from stoker_worker.state import Phase
 
 if TYPE_CHECKING:
     from stoker_worker.assembly import Group
+    from stoker_worker.proof import Proof
+    from stoker_worker.reading import Reading
 
 _FAST_TICK_S = 0.1
 _SLOW_TICK_S = 0.5
@@ -47,6 +47,8 @@ class Supervisor:
         queue: SimpleQueue[events.Event],
         *,
         pod: Mapping[str, str],
+        reading: Reading,
+        proof: Optional[Proof] = None,
         group: Optional[Group] = None,
     ) -> None:
         self._config = config
@@ -61,6 +63,12 @@ class Supervisor:
         follows = group is not None and not group.member.leads
         self._machine = follower.step if follows else lifecycle.step
         self._state = (follower if follows else lifecycle).begin(now - engine.age_s())
+        self._proof = proof
+        self._reading = reading
+        if proof is not None:
+            # A group has read its files before it met.
+            proven_at = None if reading.unproven else now if group else proof.at
+            self._state = replace(self._state, unproven=reading.unproven, proven_at=proven_at)
         self._counts = report.Counts()
         self._exit: Optional[events.Exit] = None
         identity = Identity.of(pod, config.engine, time.time() - engine.age_s())
@@ -79,8 +87,9 @@ class Supervisor:
             self._load.start()
         self._looker.start()
         self._prober.start()
-        if self._config.prefetch:
-            Prefetch(Path(self._config.model_path), memory_limit()).start()
+        if self._group is None:
+            self._reading.tell(lambda fault: self._queue.put(events.ModelJudged(fault)))
+            self._reading.start()
         while self._exit is None:
             self._turn()
         if self._exit.termination is not None:
@@ -176,5 +185,6 @@ class Supervisor:
             time.monotonic(),
             self._container_started_at,
             None if self._group is None else self._group.member.rank,
+            self._proof,
         )
         return report.answer(path, view)

@@ -14,6 +14,7 @@ def failure(reason: str, message: str = "", **more: object) -> ContainerFailure:
 
 
 CRASH = Termination("EngineCrashed", "ValueError: no GPU found").to_json()
+CORRUPT = Termination("ModelCorrupt", "model-00003.safetensors has sha256 a instead of b").to_json()
 PICKLES = Termination("PickleWeights", "pickles alone; models.allowPickle").to_json()
 NO_MODEL = Termination("ModelNotFound", "/models/tiny/config.json is missing").to_json()
 
@@ -36,6 +37,11 @@ NO_MODEL = Termination("ModelNotFound", "/models/tiny/config.json is missing").t
             failure("Error", exit_code=1, termination=NO_MODEL),
             reasons.MODEL_NOT_FOUND,
             "config.json is missing",
+        ),
+        (
+            failure("CrashLoopBackOff", exit_code=1, termination=CORRUPT),
+            reasons.MODEL_CORRUPT,
+            "model-00003.safetensors has sha256",
         ),
         (
             failure("Error", exit_code=1, termination=PICKLES),

@@ -126,9 +126,7 @@ class World:
 
 @settings(deadline=None)
 @given(moments=MOMENTS, unproven=st.booleans())
-def test_promises_hold_in_every_life(
-    moments: list[tuple[float, Event]], *, unproven: bool
-) -> None:
+def test_promises_hold_in_every_life(moments: list[tuple[float, Event]], *, unproven: bool) -> None:
     world = World(unproven=unproven)
     for wait, event in moments:
         world.pass_time(wait)

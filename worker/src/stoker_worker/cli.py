@@ -126,7 +126,15 @@ def _serve(environ: Mapping[str, str]) -> int:
 
     try:
         supervisor = Supervisor(
-            config, driver, env, engine, queue, pod=environ, reading=reading, proof=proof, group=group
+            config,
+            driver,
+            env,
+            engine,
+            queue,
+            pod=environ,
+            reading=reading,
+            proof=proof,
+            group=group,
         )
         return supervisor.run()
     except BaseException:

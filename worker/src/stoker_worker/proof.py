@@ -1,10 +1,10 @@
 """Whether the model's files are what its manifest says, before an engine answers with them.
 
-    no manifest ──► as it is: the user's own folder
-    manifest ──► a look at every file's state (milliseconds)
-        │ missing or of another size ──► refused, before the engine starts
-        │ touched since it was hashed ──► hashed while the engine loads; see `reading`
-        └ untouched ──► proven
+no manifest ──► as it is: the user's own folder
+manifest ──► a look at every file's state (milliseconds)
+    │ missing or of another size ──► refused, before the engine starts
+    │ touched since it was hashed ──► hashed while the engine loads; see `reading`
+    └ untouched ──► proven
 """
 
 from __future__ import annotations

@@ -148,7 +148,9 @@ class Reading:
 
     def _worthwhile(self) -> List[Slice]:
         try:
-            files = [(file, file.stat().st_size) for file in sorted(self._folder.glob(f"*{SUFFIX}"))]
+            files = [
+                (file, file.stat().st_size) for file in sorted(self._folder.glob(f"*{SUFFIX}"))
+            ]
         except OSError:
             return []
         return slices(files, None if self._memory is None else int(self._memory * _SHARE))

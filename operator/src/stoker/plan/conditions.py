@@ -15,9 +15,8 @@ from collections.abc import Callable
 from typing import Final
 
 from stoker.model import reasons
-from stoker.model.location import location_of
 from stoker.model.plan import Condition, Verdict
-from stoker.plan import facts, failures, shortage
+from stoker.plan import facts, failures, modelready, shortage
 from stoker.plan.situation import Finding, Situation
 from stoker.plan.stored import not_honoured
 
@@ -49,7 +48,7 @@ def judge(situation: Situation) -> tuple[Condition, ...]:
         _first(PROGRESSING, _PROGRESSING_CHECKS, situation),
         _first(SCALING_ACTIVE, (_scaling,), situation),
         _first(SCHEDULABLE, shortage.SCHEDULABLE_CHECKS, situation),
-        _first(MODEL_READY, _MODEL_CHECKS, situation),
+        _first(MODEL_READY, modelready.CHECKS, situation),
         _first(NAME_TAKEN, (_name_taken, _names_free), situation),
     ]
     if situation.planning is not None and situation.planning.offer is not None:
@@ -63,7 +62,9 @@ def judge(situation: Situation) -> tuple[Condition, ...]:
     if situation.fight is not None:
         conditions.append(_condition(SCALED_BY_OTHERS, "True", situation.fight))
     progressing = next(each for each in conditions if each.type == PROGRESSING)
-    stalled = _refused(situation) or _name_taken(situation) or _cannot_be_planned(situation)
+    stalled = (
+        _refused(situation) or _name_taken(situation) or modelready.cannot_be_planned(situation)
+    )
     if stalled is not None:
         conditions.append(_condition(STALLED, "True", stalled[1]))
     elif progressing.status == "True":
@@ -122,11 +123,6 @@ def _planned(situation: Situation) -> Finding:
     return None if planning is None else (planning.status, planning.verdict)
 
 
-def _cannot_be_planned(situation: Situation) -> Finding:
-    problem = situation.planning.problem if situation.planning is not None else None
-    return None if problem is None else ("False", problem)
-
-
 def _kv_dtype_not_honoured(situation: Situation) -> Finding:
     planning = situation.planning
     found = None if planning is None or planning.plan is None else not_honoured(planning.plan)
@@ -156,7 +152,9 @@ def _name_taken_blocks(situation: Situation) -> Finding:
 
 def _old_revision_serves_unwanted_spec(situation: Situation) -> Finding:
     """The spec is refused, or there is no plan for it (yet)."""
-    finding = _refused(situation) or _cannot_be_planned(situation) or _planning_waits(situation)
+    finding = (
+        _refused(situation) or modelready.cannot_be_planned(situation) or _planning_waits(situation)
+    )
     if finding is None or situation.ready == 0 or not _frontend_ready(situation):
         return None
     return "True", Verdict(
@@ -216,27 +214,6 @@ def _failing(situation: Situation) -> Finding:
     return None if failure is None else ("False", failure)
 
 
-def _claim(situation: Situation) -> Finding:
-    problem = situation.claim_problem
-    if problem is None:
-        return None
-    claim, phase = problem
-    if phase is None:
-        spec = situation.spec
-        models = spec is None or location_of(spec.model.uri)[0] == claim
-        remedy = "correct model.uri" if models else "ask who keeps the engine catalogue"
-        return "False", Verdict(
-            reasons.CLAIM_NOT_FOUND,
-            f"There is no PersistentVolumeClaim {claim} in namespace "
-            f"{situation.observed.service.key.namespace}: create it, or {remedy}.",
-        )
-    return "False", Verdict(
-        reasons.CLAIM_NOT_BOUND,
-        f"PersistentVolumeClaim {claim} is {phase}: no volume backs it yet; see kubectl describe "
-        f"pvc {claim}.",
-    )
-
-
 def _waking(situation: Situation) -> Finding:
     scaling = situation.spec.scaling if situation.spec is not None else None
     if scaling is None or scaling.min_replicas > 0 or not situation.state.served:
@@ -258,13 +235,13 @@ _READY_CHECKS: Final[tuple[Check, ...]] = (
     _name_taken_blocks,
     _old_revision_serves_unwanted_spec,
     _refused,
-    _cannot_be_planned,
+    modelready.cannot_be_planned,
     _frontend_not_ready,
     _scaled_to_zero,
     _all_ready,
     _old_revision_serves,
     _some_ready,
-    _claim,  # before failures: a missing claim makes the scheduler speak too, but less clearly
+    modelready.claim,  # before failures: a missing claim makes the scheduler speak too, but less clearly
     _planning_waits,
     shortage.nothing_asked_for,
     _failing,
@@ -279,7 +256,9 @@ _READY_CHECKS: Final[tuple[Check, ...]] = (
 def _not_planned(situation: Situation) -> Finding:
     """The last good revision is carried out instead, so nothing else tells of the new one."""
     held = _planning_waits(situation)
-    finding = _cannot_be_planned(situation) or (held and (_claim(situation) or held))
+    finding = modelready.cannot_be_planned(situation) or (
+        held and (modelready.claim(situation) or held)
+    )
     if finding is None:
         return None
     verdict = finding[1]
@@ -296,7 +275,7 @@ def _not_planned(situation: Situation) -> Finding:
 def _rollout_blocked(situation: Situation) -> Finding:
     if situation.state.ready > 0 or situation.wants_nothing:
         return None
-    finding = _claim(situation) or _failing(situation)
+    finding = modelready.claim(situation) or _failing(situation)
     if finding is None:
         return None
     verdict = finding[1]
@@ -345,51 +324,3 @@ _PROGRESSING_CHECKS: Final[tuple[Check, ...]] = (
 def _scaling(situation: Situation) -> Finding:
     scale = situation.scale
     return "True" if scale.active else "False", scale.activity or scale.verdict
-
-
-# ModelReady.
-
-
-def _model_refused(situation: Situation) -> Finding:
-    planning = situation.planning
-    if planning is None or planning.reading is None or not planning.reading.failed:
-        return None
-    return _cannot_be_planned(situation)
-
-
-def _model_loaded(situation: Situation) -> Finding:
-    if situation.state.ready == 0:
-        return None
-    return "True", Verdict(reasons.MODEL_LOADED, "A replica has loaded the model and answers.")
-
-
-_OF_THE_MODEL: Final = frozenset(
-    {reasons.MODEL_NOT_FOUND, reasons.MODEL_INVALID, reasons.PICKLE_WEIGHTS}
-)
-
-
-def _model_broken(situation: Situation) -> Finding:
-    failure = situation.failure
-    if failure is None or failure.reason not in _OF_THE_MODEL:
-        return None
-    return "False", failure
-
-
-def _model_was_loaded(situation: Situation) -> Finding:
-    if not situation.state.served:
-        return None
-    return "True", Verdict(reasons.MODEL_LOADED, "This revision has loaded the model before.")
-
-
-def _model_unknown(_: Situation) -> Finding:
-    return "Unknown", Verdict(reasons.MODEL_NOT_LOADED, "No replica has loaded the model yet.")
-
-
-_MODEL_CHECKS: Final[tuple[Check, ...]] = (
-    _model_refused,
-    _model_loaded,
-    _claim,
-    _model_broken,
-    _model_was_loaded,
-    _model_unknown,
-)

@@ -43,6 +43,7 @@ _TERMINATIONS: Final = {
     TerminationReason.OUT_OF_MEMORY: (reasons.OUT_OF_MEMORY, "The engine ran out of memory"),
     TerminationReason.MODEL_NOT_FOUND: (reasons.MODEL_NOT_FOUND, "The model is not there"),
     TerminationReason.MODEL_INVALID: (reasons.MODEL_INVALID, "The engine cannot load the model"),
+    TerminationReason.MODEL_CORRUPT: (reasons.MODEL_CORRUPT, "The model's files are bad"),
     TerminationReason.PICKLE_WEIGHTS: (reasons.PICKLE_WEIGHTS, "The engine may not read the model"),
     TerminationReason.CONFIG_INVALID: (reasons.CONFIG_INVALID, "The worker was set up wrongly"),
     TerminationReason.START_TIMED_OUT: (

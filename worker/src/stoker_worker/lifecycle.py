@@ -120,9 +120,15 @@ def _take(state: State, event: Event, now: float, config: WorkerConfig) -> Decis
             state = _take_sample(state, event.sample, now)
     elif isinstance(event, TerminateRequested):
         return _drain(state, now, config)
-    elif isinstance(event, (MemberRestarted, MemberSilent)):
+    else:
+        return _take_news(state, event, now)
+    return state, ()
+
+
+def _take_news(state: State, event: Event, now: float) -> Decision:
+    if isinstance(event, (MemberRestarted, MemberSilent)):
         return _take_loss(state, event, now)
-    elif isinstance(event, ModelJudged):
+    if isinstance(event, ModelJudged):
         return _take_verdict(state, event, now)
     return state, ()
 

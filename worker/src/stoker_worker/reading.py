@@ -5,7 +5,7 @@ the first one that is bad ends it all. What was hashed is in the page cache too,
 reading as long as the files fit into memory.
 
 Ahead: the rest, for the page cache. Advice alone would not do it: the kernel cuts one call of
-`POSIX_FADV_WILLNEED` to its readahead window, a few hundred KiB, whatever length the call names.
+`POSIX_FADV_WILLNEED` to the device's largest read, some MiB at most, whatever length it names.
 So the bytes are really read, by a few threads that take slices from the front of the files in the
 order of their names, for that is the order in which every rank of an engine goes through them, also
 where each rank reads files of its own. What is in the page cache already is skipped, and at most
@@ -50,7 +50,7 @@ class Slice:
 def slices(files: Sequence[Tuple[Path, int]], most: Optional[int]) -> List[Slice]:
     """Cut files of known sizes into slices, in order, until `most` bytes are full."""
     left = sum(size for _, size in files) if most is None else most
-    found = []
+    found: List[Slice] = []
     for path, size in files:
         for offset in range(0, size, SLICE):
             length = min(SLICE, size - offset)

@@ -241,7 +241,8 @@ _READY_CHECKS: Final[tuple[Check, ...]] = (
     _all_ready,
     _old_revision_serves,
     _some_ready,
-    modelready.claim,  # before failures: a missing claim makes the scheduler speak too, but less clearly
+    # Before failures: a missing claim makes the scheduler speak too, but less clearly.
+    modelready.claim,
     _planning_waits,
     shortage.nothing_asked_for,
     _failing,

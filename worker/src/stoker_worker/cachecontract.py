@@ -73,6 +73,7 @@ class FetchReason:
     VOLUME_FAILED = "VolumeFailed"  # the volume cannot be written or read
     CONFIG_INVALID = TerminationReason.CONFIG_INVALID
     INTERRUPTED = "Interrupted"  # somebody asked the job to end; the next one goes on
+    INTERNAL = "InternalError"  # a mistake in the job itself
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`stoker-worker install DIR`, `stoker-worker serve` and `stoker-worker facts MODEL_DIR`."""
+"""`stoker-worker install DIR`, `serve`, `facts MODEL_DIR` and `fetch`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import List, Mapping, Optional
 
+from stoker_worker.cachecontract import ENV_FETCH
 from stoker_worker.contract import (
     ALLOW_PICKLE,
     ENV_CONFIG,
@@ -34,7 +35,8 @@ from stoker_worker.reading import Reading
 USAGE = f"""usage: stoker-worker install DIR   put the worker into DIR as one file
        stoker-worker serve         run the engine that {ENV_CONFIG} describes
        stoker-worker facts MODEL_DIR [{ALLOW_PICKLE}]
-                                   say what the model in MODEL_DIR is, without loading it"""
+                                   say what the model in MODEL_DIR is, without loading it
+       stoker-worker fetch         fill or check the model cache that {ENV_FETCH} describes"""
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
@@ -44,6 +46,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
         return _install(Path(words[1]))
     if words == ["serve"]:
         return _serve(os.environ)
+    if words == ["fetch"]:
+        return _fetch(os.environ)
     if words[:1] == ["facts"] and len(words) == 2 + (words[2:] == [ALLOW_PICKLE]):
         return _facts(Path(words[1]), allow_pickle=len(words) == 3)
     print(USAGE, file=sys.stderr)
@@ -77,6 +81,13 @@ def _facts(folder: Path, *, allow_pickle: bool) -> int:
     print(answer)
     leave(log, answer)
     return 0
+
+
+def _fetch(environ: Mapping[str, str]) -> int:
+    # Only here: it needs libraries and a Python that an engine's image may not have.
+    from stoker_worker.fetch.main import main as fetch  # noqa: PLC0415
+
+    return fetch(environ)
 
 
 def _serve(environ: Mapping[str, str]) -> int:

@@ -83,6 +83,7 @@ class Patience:
             return
         with self._lock:
             self._failures = 0
+            self._counted_until = 0.0
             self._last_good = self._clock()
             self.why = None
 

@@ -22,15 +22,24 @@ FAILED = "failed"
 # Speed is that of so many seconds.
 _WINDOW_S = 10.0
 _SAMPLE_S = 0.5
+_MESSAGE = 1000  # characters; a source may quote a page
 
 
 class Meter:
     """Counts. All methods may be called by several threads."""
 
-    def __init__(self, task: str, uid: str = "", clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        task: str,
+        uid: str = "",
+        *,
+        clock: Callable[[], float] = time.time,
+        clean: Callable[[str], str] = str,
+    ) -> None:
         self._task = task
         self._uid = uid
         self._clock = clock
+        self._clean = clean  # takes secrets out of messages
         self._lock = threading.Lock()
         self._state = RESOLVING
         self._bytes = 0
@@ -129,7 +138,8 @@ class Meter:
     def _enter(self, state: str, reason: str, message: str, until: float | None) -> None:
         if state != self._state and WAITING not in {state, self._state}:
             self._samples.clear()
-        self._state, self._reason, self._message, self._until = state, reason, message, until
+        self._state, self._reason, self._until = state, reason, until
+        self._message = self._clean(message)[:_MESSAGE]
 
     def _move(self, count: int) -> None:
         self._moved += count

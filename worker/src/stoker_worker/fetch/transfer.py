@@ -15,6 +15,7 @@ way, is at fault.
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
@@ -119,7 +120,8 @@ class Transfer:
         """Make the file and take its room, so that nobody else can."""
         path, size = work.remote.path, work.remote.size
         try:
-            if self._partial.is_folder(path):
+            found = self._partial.state(path)
+            if found is not None and not stat.S_ISREG(found.st_mode):
                 self._partial.remove(path)
             descriptor = self._partial.open_file(path, os.O_RDWR, create=True)
             try:

@@ -155,6 +155,8 @@ class FetchResult:
         try:
             told = json.loads(text)["fetch"]
             known = {f.name: told[f.name] for f in fields(FetchResult) if f.name in told}
+            for name in {"repaired", "unread"} & set(known):
+                known[name] = tuple(known[name])
             return FetchResult(**known)
         except (ValueError, TypeError, KeyError):
             return None

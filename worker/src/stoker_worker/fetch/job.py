@@ -313,7 +313,7 @@ class Job:
             except FetchError as error:
                 until = self._patience.after(error)
                 self._tools.say(f"{error}; another try follows")
-            while (left := self._meter.waiting(until, self._patience.why)) > 0:
+            while (left := self._meter.waiting(until, self._patience.why())) > 0:
                 if self._tools.stop.wait(min(left, _LOCK_S)):
                     text = "asked to end while waiting for the source"
                     raise FetchError(FetchReason.INTERRUPTED, text, passes=True)

@@ -17,6 +17,7 @@ chunk that went bad meanwhile, since sha256 over the whole file only says that o
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import threading
@@ -150,10 +151,9 @@ class Journal:
     def synced(self, lines: int) -> None:
         """What so many lines tell of is on the disk."""
         self._append(f"s {lines}\n")
-        try:
-            os.fdatasync(self._descriptor)
-        except OSError as error:
-            raise failed(self._folder.path / self._name, error) from error
+        with self._lock:
+            if self._descriptor >= 0:
+                os.fdatasync(self._descriptor)
 
     def close(self) -> None:
         """End it, without removing it."""
@@ -170,4 +170,9 @@ class Journal:
                 os.write(self._descriptor, line.encode())
                 self._lines += 1
             except OSError as error:
-                raise failed(self._folder.path / self._name, error) from error
+                if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                    raise failed(self._folder.path / self._name, error) from error
+                # The model's own room was taken before. All that the rest of the journal is for is
+                # that a job which is killed goes on from here, and not from the beginning.
+                os.close(self._descriptor)
+                self._descriptor = -1

@@ -74,22 +74,28 @@ class Patience:
         self._last_good = clock()
         self._closed_until = 0.0
         self._counted_until = 0.0  # a failure before it is the same failure, of another connection
-        self.why: FetchError | None = None  # the last failure, while it matters
+        self._closed_why: FetchError | None = None
+        self._last: FetchError | None = None  # the last failure, until bytes come
 
     def good(self) -> None:
         """Bytes came."""
-        if self.why is None and not self._failures:  # the usual case needs no lock
+        if self._last is None and not self._failures:  # the usual case needs no lock
             self._last_good = self._clock()
             return
         with self._lock:
             self._failures = 0
             self._counted_until = 0.0
             self._last_good = self._clock()
-            self.why = None
+            self._last = None
 
     def closed_until(self) -> float:
         """Unix seconds before which nobody asks the source for anything."""
         return self._closed_until
+
+    def why(self) -> FetchError | None:
+        """Return what is waited for: what closed the gate, or else what failed last."""
+        closed = self._clock() < self._closed_until
+        return self._closed_why if closed else self._last
 
     def after(self, error: FetchError) -> float:
         """Return when this connection may try again, in Unix seconds; raises where none may."""
@@ -107,10 +113,10 @@ class Patience:
                 until = max(now, error.retry_at) + min(wait, 5.0) * self._chance()
             if until > self._last_good + self._patience:
                 raise _tired(error, now - self._last_good, until)
-            if limited or error.retry_at is not None:
-                self._closed_until = max(self._closed_until, until)
+            if (limited or error.retry_at is not None) and until > self._closed_until:
+                self._closed_until, self._closed_why = until, error
             self._counted_until = max(self._counted_until, until)
-            self.why = error
+            self._last = error
             return until
 
 

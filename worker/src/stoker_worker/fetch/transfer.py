@@ -217,7 +217,7 @@ class Transfer:
     def _wait_until(self, until: float, work: FileWork) -> None:
         """Wait for the source's sake, and say so."""
         while not self._board.ended(work):
-            left = self._meter.waiting(until, self._limits.patience.why)
+            left = self._meter.waiting(until, self._limits.patience.why())
             if left <= 0:
                 return
             self._limits.stop.wait(min(left, _TICK_S))

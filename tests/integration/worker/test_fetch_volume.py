@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,7 +50,7 @@ def _size(bench: Bench) -> int:
     return sum(path.stat().st_size for path in files if path.is_file())
 
 
-def _refused(bench: Bench, **changes: object) -> FetchError:
+def _refused(bench: Bench, **changes: Any) -> FetchError:
     with pytest.raises(FetchError) as refused:
         bench.run(**changes)
     return refused.value
@@ -131,7 +132,7 @@ def _fill(filler: Path) -> None:
 # Others on the volume.
 
 
-def _another(bench: Bench, name: str, **changes: object) -> Path:
+def _another(bench: Bench, name: str, **changes: Any) -> Path:
     bench.run(folder=name, **{"live": [NAME, name], **changes})
     return bench.volume / MODELS / name
 

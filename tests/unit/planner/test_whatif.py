@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from stoker.catalog.load import builtin_engines, builtin_gpus
 from stoker.model.sizing import Configuration, Request, Workload
 from stoker.planner.ask import Ask
+from stoker.planner.batching import Arrival, Engine, Job
 from stoker.planner.calibration import Residual
 from stoker.planner.estimate import Estimator, estimator_of
+from stoker.planner.steps import PlannedSteps
 from stoker.planner.whatif import Mix, outlook
 from tests.support.families import FAMILIES
 
@@ -59,6 +62,50 @@ def test_requests_that_are_put_off_are_computed_again() -> None:
     twice = outlook(known(), HERE, Mix(1024, 2 * 1024 + 128, 256), 16)
     again = outlook(known(), HERE, replace(USUAL, put_off=1), 16)
     assert again.itl_s == pytest.approx(twice.itl_s)
+
+
+def served(places: int, kv_tokens: int, prompt: int, generated: int) -> tuple[float, float]:
+    """Tokens per second and times put off of a full engine, by the scheduler step by step."""
+    lengths = random.Random(1)  # noqa: S311 - lengths of requests
+
+    def length(mean: int) -> int:
+        return int(lengths.uniform(0.5 * mean, 1.5 * mean))
+
+    jobs = [Job(n, Arrival(0.0, length(prompt), length(generated))) for n in range(400)]
+    engine = Engine(PlannedSteps(known().pace(HERE)), kv_tokens, places)
+    for job in jobs:
+        engine.submit(job, 0.0)
+    while engine.running or engine.waiting:
+        engine.advance()
+    ended = sorted(job.ended for job in jobs)
+    rate = 240 * generated / (ended[319] - ended[79])  # while it is full
+    return rate, engine.put_off / len(jobs)
+
+
+@pytest.mark.parametrize(("prompt", "generated"), [(1024, 256), (200, 400), (3000, 100)])
+def test_more_places_bring_what_the_scheduler_serves_with_them(prompt: int, generated: int) -> None:
+    mix = Mix(prompt, prompt, generated)
+    for few in (4, 8, 16):
+        told = [outlook(known(), HERE, mix, places).tokens_per_s for places in (few, 2 * few)]
+        found = [served(places, 10**6, prompt, generated)[0] for places in (few, 2 * few)]
+        assert told[1] / told[0] == pytest.approx(found[1] / found[0], rel=0.04)
+
+
+@pytest.mark.parametrize(("prompt", "generated"), [(1024, 256), (200, 400)])
+def test_a_cache_that_is_too_small_costs_what_the_scheduler_says(
+    prompt: int, generated: int
+) -> None:
+    fit = 32_000 / (prompt + generated / 2)
+    few = int(0.8 * fit)
+    full, put_off = served(256, 32_000, prompt, generated)
+    calm, none = served(few, 32_000, prompt, generated)
+    assert put_off > 0.3
+    assert none == 0
+    before = outlook(known(), HERE, Mix(prompt, prompt, generated, put_off), fit)
+    after = outlook(known(), HERE, Mix(prompt, prompt, generated), few)
+    told = after.tokens_per_s / before.tokens_per_s
+    assert told == pytest.approx(calm / full, rel=0.06)
+    assert told < 1.1  # not worth a restart by itself
 
 
 def test_without_a_price_there_is_no_cost() -> None:

@@ -31,8 +31,9 @@ from stoker.planner.whatif import Mix, Outlook, outlook
 _KEPT: Final = 512
 _MOST_SEQS: Final = 1024
 _LEAST_SEQS: Final = 4
-# Of the cache: requests differ, and a cache that is full to the last block puts some of them off.
-_ROOM: Final = 0.9
+# Of the cache: requests differ, and none is put off where it holds a fifth less than would fit in
+# the mean. With a tenth, up to every fourth is, by the scheduler's own count.
+_ROOM: Final = 0.8
 # More of the same has to gain as much as keeps a proposal standing.
 _MORE: Final = 1.05
 _TYPES: Final = 3
@@ -289,6 +290,6 @@ def _context(before: Configuration, after: Configuration) -> str:
 
 def _rounded(number: float) -> int:
     """Down to a number that looks like one that somebody chose."""
-    whole = int(min(number, _MOST_SEQS))
+    whole = int(min(number + 1e-9, _MOST_SEQS))
     step = 16 if whole >= 128 else 4 if whole >= 16 else 1
     return whole // step * step

@@ -55,15 +55,20 @@ class Fault:
     bytes_per_second: float = 0.0
     """Send no faster."""
     flip_at: int | None = None
-    """Flip a bit of this byte of the file."""
+    """Flip a bit of this byte of the file; only who asks for that byte meets it."""
     met: int = 0
     """How many requests have met it."""
 
-    def meets(self, method: str, path: str) -> bool:
+    def meets(self, seen: Seen) -> bool:
         """Whether it is for this request."""
         if self.times is not None and self.met >= self.times:
             return False
-        return self.method in {"", method} and fnmatchcase(path, self.where)
+        asked = _RANGE.match(seen.range or "")
+        if self.flip_at is not None and asked is not None:
+            first, last = int(asked[1]), int(asked[2] or self.flip_at)
+            if not first <= self.flip_at <= last:
+                return False
+        return self.method in {"", seen.method} and fnmatchcase(seen.path, self.where)
 
 
 @dataclass
@@ -205,7 +210,7 @@ class WebServer:
         with self._lock:
             self.seen.append(seen)
             for fault in self.faults:
-                if fault.meets(seen.method, seen.path):
+                if fault.meets(seen):
                     fault.met += 1
                     return fault
         return None
@@ -334,7 +339,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
         with path.open("rb") as opened:
             while length:
-                count = self.connection.sendfile(opened, first, min(length, 1 << 24))
+                count = self.connection.sendfile(opened, first, min(length, 1 << 21))
                 if not count:
                     return
                 first, length, seen.sent = first + count, length - count, seen.sent + count

@@ -45,7 +45,9 @@ class NodeStatus(Resource):
 
     name: str = Field(description="Its name.")
     ready: bool = Field(description="Whether it holds the content that is wanted.")
-    uid: str | None = Field(default=None, description="Uid of its last Job that failed.")
+    uid: str | None = Field(
+        default=None, description="First characters of the uid of its last Job that failed."
+    )
     verified: int | None = Field(
         default=None, description="When it was fetched or verified last, in Unix seconds."
     )

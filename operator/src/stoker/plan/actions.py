@@ -14,6 +14,7 @@ _ORDER: Final = (
     "Role",
     "RoleBinding",
     "ConfigMap",
+    "PersistentVolumeClaim",
     "NetworkPolicy",
     "PodDisruptionBudget",
     "Service",

@@ -8,6 +8,8 @@ which is why both are allow-lists and Stoker's own are refused even where a list
 from collections.abc import Iterable
 from typing import Final
 
+from stoker.api.modelcache import CacheTemplate
+from stoker.api.template import Template
 from stoker.api.v1alpha1 import InferenceServiceSpec
 from stoker.model import reasons, schedule
 from stoker.model.observed import Key
@@ -65,8 +67,7 @@ def refuse(spec: InferenceServiceSpec, platform: Platform) -> Verdict | None:
         _env(spec, engine),
         _labels(spec, platform),
         _annotations(spec, platform),
-        _tolerations(spec, platform),
-        _priority_class(spec, platform),
+        refuse_template(spec.template, platform),
         _runtime_class(spec, platform),
         _schedule(spec),
     )
@@ -183,8 +184,13 @@ def _annotations(spec: InferenceServiceSpec, platform: Platform) -> Verdict | No
     )
 
 
-def _tolerations(spec: InferenceServiceSpec, platform: Platform) -> Verdict | None:
-    for toleration in spec.template.tolerations:
+def refuse_template(template: Template | CacheTemplate, platform: Platform) -> Verdict | None:
+    """What the pods of services and of caches may be given alike."""
+    return _tolerations(template, platform) or _priority_class(template, platform)
+
+
+def _tolerations(template: Template | CacheTemplate, platform: Platform) -> Verdict | None:
+    for toleration in template.tolerations:
         if toleration.key not in platform.allowed_tolerations:
             return Verdict(
                 reasons.TOLERATION_NOT_ALLOWED,
@@ -194,8 +200,8 @@ def _tolerations(spec: InferenceServiceSpec, platform: Platform) -> Verdict | No
     return None
 
 
-def _priority_class(spec: InferenceServiceSpec, platform: Platform) -> Verdict | None:
-    name = spec.template.priority_class_name
+def _priority_class(template: Template | CacheTemplate, platform: Platform) -> Verdict | None:
+    name = template.priority_class_name
     if name is None or name in platform.allowed_priority_classes:
         return None
     return Verdict(

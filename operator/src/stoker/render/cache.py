@@ -196,7 +196,9 @@ def _volumes(job: CacheJob, platform: CachePlatform) -> list[Manifest]:
     if job.source_claim is not None and job.source_claim != job.claim:
         volumes.append(claim_volume(_SOURCE, job.source_claim))
     if job.secret is not None:
-        volumes.append({"name": _SECRET, "secret": {"secretName": job.secret, "defaultMode": 288}})
+        # Without it the job begins all the same, and says what the source does not let it have.
+        secret = {"secretName": job.secret, "defaultMode": 288, "optional": True}
+        volumes.append({"name": _SECRET, "secret": secret})
     if platform.ca_config_map is not None:
         key = cachecontract.CA_FILE.rpartition("/")[2]
         volumes.append(

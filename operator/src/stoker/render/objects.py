@@ -18,10 +18,11 @@ from stoker.model.observed import Key, ObservedService
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The service that owns an object."""
+    """The service, or cache, that owns an object."""
 
     key: Key
     uid: str
+    kind: str = v1alpha1.KIND
 
 
 def owner_of(service: ObservedService) -> Owner:
@@ -37,7 +38,7 @@ def finish(manifest: Mapping[str, Any], owner: Owner) -> dict[str, Any]:
     metadata["ownerReferences"] = [
         {
             "apiVersion": v1alpha1.API_VERSION,
-            "kind": v1alpha1.KIND,
+            "kind": owner.kind,
             "name": owner.key.name,
             "uid": owner.uid,
             "controller": True,

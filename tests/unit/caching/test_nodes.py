@@ -199,3 +199,26 @@ def test_the_status_of_many_nodes_stays_small() -> None:
     world.turn()
     assert len(world.status["nodes"]["list"]) > 30
     assert len(json.dumps(world.status)) < 12 * 1024  # facts have 4 KiB at most
+
+
+def test_only_nodes_with_the_labels_of_preload_and_of_the_services_pods() -> None:
+    world = World({**PER_NODE, "preload": {"nodes": {"matchLabels": {"pool": "a"}}, "parallel": 9}})
+    gpu = {"nvidia.com/gpu.product": "NVIDIA-L4"}
+    world.labels = {"n1": {"pool": "a", **gpu}, "n2": {"pool": "b", **gpu}, "n3": {"pool": "a"}}
+    world.nodes = ("n1", "n2", "n3")
+    world.users["s"] = {"model": {"uri": "pvc://x"}, "accelerator": {"types": ["nvidia-l4"]}}
+    world.resolve()
+    assert jobs_on(world) == ["n1"]
+
+
+def test_a_node_that_rests_is_not_filled_and_not_forgotten() -> None:
+    world = per_node(("n1", "n2"))
+    world.bind()
+    world.fetch("n1")
+    world.resting = frozenset({"n1", "n2"})
+    world.settle()
+    assert world.status["nodes"]["shown"] == "1/1"
+    assert jobs_on(world) == []
+    world.resting = frozenset()
+    world.turn()
+    assert jobs_on(world) == ["n2"]

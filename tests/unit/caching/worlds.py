@@ -21,6 +21,7 @@ from stoker.model.cache import (
     ObservedCache,
     User,
 )
+from stoker.model.inventory import Node
 from stoker.model.moment import Moment
 from stoker.model.observed import ContainerFailure, Key, ObservedObject, ObservedPod
 from stoker.model.plan import Apply, Event
@@ -64,6 +65,8 @@ class World:
         self.held_on: tuple[str, ...] = ()
         self.others: tuple[str, ...] = ()
         self.nodes: tuple[str, ...] | None = None
+        self.resting: frozenset[str] = frozenset()
+        self.labels: dict[str, dict[str, str]] = {}
         self.waiting_on: frozenset[str] = frozenset()
         self.expandable: bool | None = True
         self.at = 1_000_000.0
@@ -98,10 +101,13 @@ class World:
             ),
             held_on=self.held_on,
             others=self.others,
-            nodes=self.nodes,
+            nodes=None if self.nodes is None else tuple(map(self._node, self.nodes)),
             waiting_on=self.waiting_on,
             progress=dict(self.progress),
         )
+
+    def _node(self, name: str) -> Node:
+        return Node(name, name not in self.resting, (), self.labels.get(name, {}))
 
     def turn(self) -> CachePlan:
         """One pass, carried out."""

@@ -15,7 +15,7 @@ from stoker.model.replica import Accelerators, Placement, PodAdditions
 from stoker.render.cache import CacheJob, render_claim, render_job, render_support
 from stoker.render.objects import Owner
 from stoker.render.pods import pinned, placement
-from stoker_worker.cachecontract import SECRET_DIR, VOLUME_DIR, FetchConfig
+from stoker_worker.cachecontract import ENV_FETCH, SECRET_DIR, VOLUME_DIR, FetchConfig
 from tests.unit.caching.worlds import CACHES
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "cache"
@@ -68,7 +68,15 @@ def check(name: str, rendered: Any) -> None:
 
 @pytest.mark.parametrize("name", JOBS)
 def test_jobs(name: str) -> None:
-    check(name, render_job(OWNER, JOBS[name], CACHES))
+    rendered = render_job(OWNER, JOBS[name], CACHES)
+    (container,) = rendered["spec"]["template"]["spec"]["containers"]
+    told = next(each for each in container["env"] if each["name"] == ENV_FETCH)
+    assert FetchConfig.from_json(told["value"]) == JOBS[name].config
+    # A new field of the contract is another name, and no other manifest.
+    told["value"] = "CONFIG"
+    rendered["metadata"]["name"] = rendered["metadata"]["name"].rpartition("-")[0] + "-HASH"
+    rendered["metadata"]["annotations"]["stoker.dev/applied"] = "HASH"
+    check(name, rendered)
 
 
 def test_support() -> None:
@@ -131,10 +139,11 @@ def test_a_jobs_name_is_its_content_but_for_its_neighbours() -> None:
         return str(render_job(OWNER, job, CACHES)["metadata"]["name"])
 
     job = JOBS["fetch"]
-    assert name(job) == name(replace(job, config=replace(FETCH, live=["a", "b"])))
+    assert name(job) == name(replace(job, config=replace(FETCH, live=["a", "b"], live_at=9.0)))
+    assert name(job) == name(replace(job, nodes=("n1",)))  # who has the volume just now
     others = [
         replace(job, config=replace(FETCH, revision="x")),
-        replace(job, nodes=("n1",)),
+        replace(job, nodes=("n1",), per_node=True),
         replace(job, secret="another"),
         replace(job, claim="another"),
     ]

@@ -169,6 +169,7 @@ class Context:
             patience_s=caches.patience_s,
             full=task == VERIFY,
             live=live or [],
+            live_at=0.0 if live is None else self.now.unix,
             keep=spec.retain,
         )
 

@@ -11,6 +11,7 @@ a pod elsewhere waits in its init container.
 
 import hashlib
 import json
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -21,6 +22,7 @@ from stoker.caching.memory import Content, Memory, NodeMemory, Resolved
 from stoker.caching.running import Ran
 from stoker.caching.step import Step, content_of, repaired
 from stoker.model import reasons
+from stoker.model.inventory import Node
 from stoker.model.moment import earliest
 from stoker.model.plan import Apply, Event, Verdict
 from stoker_worker.cachecontract import FetchResult, Progress
@@ -34,7 +36,9 @@ _NAMES: Final = 2500  # characters of their names together
 
 def advance(context: Context, memory: Memory, resolved: Resolved) -> Step:
     """Go on with every node that is selected."""
-    nodes = selected(context)
+    of = _content_id(context, resolved)
+    before = memory.nodes if memory.nodes_of == of else {}
+    nodes = selected(context, [name for name, node in before.items() if node.ready])
     if nodes is None:
         return _nowhere(
             memory,
@@ -42,8 +46,6 @@ def advance(context: Context, memory: Memory, resolved: Resolved) -> Step:
             "A cache that is kept per node needs to know the nodes: the administrator has to set "
             "nodes.read=true, and no watchNamespaces.",
         )
-    of = _content_id(context, resolved)
-    before = memory.nodes if memory.nodes_of == of else {}
     memory = replace(
         memory,
         nodes_of=of,
@@ -63,12 +65,16 @@ def advance(context: Context, memory: Memory, resolved: Resolved) -> Step:
     return _Round(context, memory, resolved, nodes).play()
 
 
-def selected(context: Context) -> tuple[str, ...] | None:
-    """The nodes to fill, those first where a pod waits; None where nodes are not known."""
+def selected(context: Context, held: Collection[str] = ()) -> tuple[str, ...] | None:
+    """The nodes to fill, those first where a pod waits; None where nodes are not known.
+
+    One that is not ready, or is cordoned, is waited for only if it holds the model.
+    """
     observed = context.observed
     if observed.nodes is None:
         return None
-    ordered = sorted(observed.nodes, key=lambda name: (name not in observed.waiting_on, name))
+    names = [node.name for node in observed.nodes if _may_hold(context, node, held)]
+    ordered = sorted(names, key=lambda name: (name not in observed.waiting_on, name))
     chosen: list[str] = []
     room = _NAMES
     for name in ordered[:MOST_NODES]:
@@ -76,6 +82,23 @@ def selected(context: Context) -> tuple[str, ...] | None:
         if room >= 0:
             chosen.append(name)
     return tuple(chosen)
+
+
+def _may_hold(context: Context, node: Node, held: Collection[str]) -> bool:
+    """Whether a node is selected, and a service's pod may run there."""
+    preload = context.spec.preload
+    wanted = {} if preload is None or preload.nodes is None else preload.nodes.match_labels
+    placement = context.placement
+    return (
+        (node.serves or node.name in held)
+        and _has(node, wanted.items())
+        and _has(node, placement.additions.node_selector)
+        and any(_has(node, labels) for labels in placement.accelerators.selectors)
+    )
+
+
+def _has(node: Node, labels: Iterable[tuple[str, str]]) -> bool:
+    return all(node.labels.get(key) == value for key, value in labels)
 
 
 class _Round:

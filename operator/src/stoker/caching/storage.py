@@ -206,7 +206,7 @@ def _made(observed: ObservedCache, storage: Storage, wanted: int) -> ClaimStep:
     if may_grow or owned == retain:
         size = wanted if may_grow else claim.requested
         manifest = rendering.render_claim(owner, _as_it_is(claim, size), retain=retain)
-        writes = (Apply(manifest, reasons.CHANGED),)
+        writes = (Apply(manifest, reasons.CHANGED, claim.resource_version),)
     note = _small(claim, wanted) if grows and not may_grow else None
     return ClaimStep(usable=True, writes=writes, verdict=note)
 

@@ -3,9 +3,9 @@
 Three promises:
 
 * Nothing of a stranger's is touched. An object that the watches have not shown is read before its
-  first write; if it is there and is not controlled by this service, nothing is written and the name
-  counts as taken. The first apply of an object that was seen absent is not forced, so that whoever
-  made it in between is asked, not overruled.
+  first write; if it is there and is not controlled by this service, or cache, nothing is written
+  and the name counts as taken. The first apply of an object that was seen absent is not forced, so
+  that whoever made it in between is asked, not overruled.
 * Nothing ownerless is made. A manifest without our owner reference is a bug and raises.
 * What takes away is guarded: a deletion carries the uid it was decided for, a write that lowers
   replicas the resourceVersion.
@@ -21,11 +21,11 @@ from typing import Any, Final
 
 from stoker import naming
 from stoker.cluster.client import APPLY, MERGE, Client
-from stoker.cluster.kinds import POD, Kind, child
+from stoker.cluster.kinds import CLAIM, POD, Kind, child
 from stoker.cluster.observe import controller_uid
 from stoker.cluster.store import Store
 from stoker.errors import ClusterUnavailable, Conflict, NotFound, Refused, Terminating
-from stoker.model.observed import Observed, ObservedService
+from stoker.model.observed import Owned
 from stoker.model.plan import Apply, Delete, DeletionCost
 
 _log = logging.getLogger(__name__)
@@ -52,38 +52,38 @@ class Applier:
         self._store = store
 
     async def find_taken(
-        self, observed: Observed, actions: Iterable[Apply | Delete]
+        self, owner: Owned, actions: Iterable[Apply | Delete]
     ) -> frozenset[tuple[str, str]]:
         """(kind, name) of objects that the actions would write but that belong to somebody else."""
         names = [
             (action.manifest["kind"], action.manifest["metadata"]["name"])
             for action in actions
-            if isinstance(action, Apply)
+            if isinstance(action, Apply) and action.manifest["kind"] != CLAIM.name
         ]
         verdicts = await asyncio.gather(
-            *(self._is_taken(observed.service, child(kind), name) for kind, name in names)
+            *(self._is_taken(owner, child(kind), name) for kind, name in names)
         )
         return frozenset(name for name, taken in zip(names, verdicts, strict=True) if taken)
 
-    async def _is_taken(self, service: ObservedService, kind: Kind, name: str) -> bool:
-        namespace = service.key.namespace
+    async def _is_taken(self, owner: Owned, kind: Kind, name: str) -> bool:
+        namespace = owner.key.namespace
         known = self._store.get(kind.name, namespace, name)
         if known is None:
             try:
                 known = await self._client.get(kind.path(namespace, name))
             except NotFound:
                 return False
-        if controller_uid(known["metadata"]) == service.uid:
+        if controller_uid(known["metadata"]) == owner.uid:
             self._store.put(kind.name, known)
             return False
-        if _is_left_over(known["metadata"].get("ownerReferences") or (), service):
+        if _is_left_over(known["metadata"].get("ownerReferences") or (), owner):
             raise Conflict(
-                f"{kind.name} {namespace}/{name} belongs to a deleted service of the same name: "
-                "waiting for the garbage collector"
+                f"{kind.name} {namespace}/{name} belongs to a deleted {owner.kind} of the same "
+                "name: waiting for the garbage collector"
             )
         return True
 
-    async def carry_out(self, service: ObservedService, actions: Iterable[Apply | Delete]) -> int:
+    async def carry_out(self, owner: Owned, actions: Iterable[Apply | Delete]) -> int:
         """Perform the actions; the number of writes.
 
         Order is kept where it means something: among workloads, around deletions, and a binding
@@ -92,7 +92,7 @@ class Applier:
         writes = 0
         for batch in _batches(actions):
             results = await asyncio.gather(
-                *(self._perform(service, action) for action in batch), return_exceptions=True
+                *(self._perform(owner, action) for action in batch), return_exceptions=True
             )
             for result in results:
                 if isinstance(result, BaseException):
@@ -100,23 +100,23 @@ class Applier:
             writes += len(batch)
         return writes
 
-    async def price(self, service: ObservedService, costs: Iterable[DeletionCost]) -> int:
+    async def price(self, owner: Owned, costs: Iterable[DeletionCost]) -> int:
         """Write what it costs to lose each pod; the number of writes."""
         written = await asyncio.gather(
-            *(self._price(service, cost) for cost in costs), return_exceptions=True
+            *(self._price(owner, cost) for cost in costs), return_exceptions=True
         )
         for result in written:
             if isinstance(result, BaseException):
                 raise result
         return sum(result is True for result in written)
 
-    async def _price(self, service: ObservedService, cost: DeletionCost) -> bool:
+    async def _price(self, owner: Owned, cost: DeletionCost) -> bool:
         annotations = {naming.ANNOTATION_DELETION_COST: str(cost.cost)}
         try:
             # A pod of the same name with another uid is a conflict.
             body = await self._client.write(
                 "PATCH",
-                POD.path(service.key.namespace, cost.pod),
+                POD.path(owner.key.namespace, cost.pod),
                 {"metadata": {"uid": cost.uid, "annotations": annotations}},
                 query={"fieldManager": naming.FIELD_MANAGER},
                 content_type=MERGE,
@@ -126,29 +126,32 @@ class Applier:
                 "deletion cost of pod %s not written: %s",
                 cost.pod,
                 error,
-                extra={"key": str(service.key), "reason": type(error).__name__},
+                extra={"key": str(owner.key), "reason": type(error).__name__},
             )
             return False
         self._store.put(POD.name, body)
         return True
 
-    async def _perform(self, service: ObservedService, action: Apply | Delete) -> None:
+    async def _perform(self, owner: Owned, action: Apply | Delete) -> None:
         if isinstance(action, Delete):
-            await self._delete(service, action)
+            await self._delete(owner, action)
             return
         try:
-            await self._apply(service, action)
+            await self._apply(owner, action)
         except Refused as error:
             error.kind = action.manifest["kind"]
             raise
 
-    async def _apply(self, service: ObservedService, action: Apply) -> None:
+    async def _apply(self, owner: Owned, action: Apply) -> None:
+        if action.manifest["kind"] == CLAIM.name:
+            await self._apply_claim(owner, action)
+            return
         manifest: dict[str, Any] = {**action.manifest}
-        metadata = {**manifest["metadata"], "namespace": service.key.namespace}
-        if controller_uid(metadata) != service.uid:
+        metadata = {**manifest["metadata"], "namespace": owner.key.namespace}
+        if controller_uid(metadata) != owner.uid:
             raise AssertionError(f"{manifest['kind']} {metadata['name']} lacks our owner reference")
         kind, name = child(manifest["kind"]), metadata["name"]
-        known = self._store.get(kind.name, service.key.namespace, name)
+        known = self._store.get(kind.name, owner.key.namespace, name)
         if action.resource_version is not None:
             metadata["resourceVersion"] = action.resource_version
         if known is not None:
@@ -158,7 +161,7 @@ class Applier:
         try:
             written = await self._client.write(
                 "PATCH",
-                kind.path(service.key.namespace, name),
+                kind.path(owner.key.namespace, name),
                 manifest,
                 query={
                     "fieldManager": naming.FIELD_MANAGER,
@@ -168,19 +171,52 @@ class Applier:
             )
         except (Conflict, NotFound):
             if known is not None:
-                await self._look_again(kind, service.key.namespace, name)
+                await self._look_again(kind, owner.key.namespace, name)
             raise
         self._store.put(kind.name, written)
         _log.info(
             "applied %s %s",
             kind.name,
             name,
-            extra={"key": str(service.key), "reason": action.reason},
+            extra={"key": str(owner.key), "reason": action.reason},
         )
 
-    async def _delete(self, service: ObservedService, action: Delete) -> None:
+    async def _apply_claim(self, owner: Owned, action: Apply) -> None:
+        """Make a claim, or change of it what may be changed: its size, and whose it is.
+
+        Claims are not watched, so the pass has read it: what it saw is what is changed, or nothing.
+        A stranger's of that name is a conflict.
+        """
+        metadata = action.manifest["metadata"]
+        namespace, name = owner.key.namespace, metadata["name"]
+        labels = metadata.get("labels") or {}
+        if controller_uid(metadata) not in {None, owner.uid} or (
+            labels.get(naming.LABEL_CACHE) != owner.key.name
+        ):
+            raise AssertionError(f"claim {name} is not this cache's")
+        query = {"fieldManager": naming.FIELD_MANAGER}
+        if action.resource_version is None:
+            body = {**action.manifest, "metadata": {**metadata, "namespace": namespace}}
+            await self._client.write("POST", CLAIM.path(namespace), body, query=query)
+        else:
+            await self._client.write(
+                "PATCH",
+                CLAIM.path(namespace, name),
+                {
+                    "metadata": {
+                        "resourceVersion": action.resource_version,
+                        "ownerReferences": metadata.get("ownerReferences"),
+                    },
+                    "spec": {"resources": action.manifest["spec"]["resources"]},
+                },
+                query=query,
+                content_type=MERGE,
+            )
+        _log.info("applied claim %s", name, extra={"key": str(owner.key), "reason": action.reason})
+
+    async def _delete(self, owner: Owned, action: Delete) -> None:
         kind = child(action.kind)
-        namespace = service.key.namespace
+        namespace = owner.key.namespace
         try:
             await self._client.write(
                 "DELETE",
@@ -199,7 +235,7 @@ class Applier:
             "deleted %s %s",
             kind.name,
             action.name,
-            extra={"key": str(service.key), "reason": action.reason},
+            extra={"key": str(owner.key), "reason": action.reason},
         )
 
     async def _look_again(self, kind: Kind, namespace: str, name: str) -> None:
@@ -228,12 +264,12 @@ def _batches(actions: Iterable[Apply | Delete]) -> Iterator[list[Apply | Delete]
         yield batch
 
 
-def _is_left_over(owners: Iterable[Any], service: ObservedService) -> bool:
-    """Whether an object belongs to an earlier service of this name that is already gone."""
+def _is_left_over(owners: Iterable[Any], owner: Owned) -> bool:
+    """Whether an object belongs to an earlier object of this name that is already gone."""
     return any(
-        owner.get("kind") == "InferenceService"
-        and str(owner.get("apiVersion", "")).startswith(f"{naming.GROUP}/")
-        and owner.get("name") == service.key.name
-        and owner.get("uid") != service.uid
-        for owner in owners
+        each.get("kind") == owner.kind
+        and str(each.get("apiVersion", "")).startswith(f"{naming.GROUP}/")
+        and each.get("name") == owner.key.name
+        and each.get("uid") != owner.uid
+        for each in owners
     )

@@ -1,7 +1,7 @@
 """Kubernetes Events: posted only together with the status write that they explain, and bounded.
 
 An Event is a courtesy: losing one is logged and never fails a pass. The bound is a token bucket per
-service, because a service that flaps would otherwise fill etcd with its complaints.
+object, because a service that flaps would otherwise fill etcd with its complaints.
 """
 
 import logging
@@ -15,7 +15,7 @@ from stoker.clock import Clock
 from stoker.cluster.client import Client
 from stoker.cluster.kinds import EVENT, SERVICE
 from stoker.errors import ClusterUnavailable, Conflict, NotFound, Refused, Terminating
-from stoker.model.observed import Key, ObservedService
+from stoker.model.observed import Key, Owned
 from stoker.model.plan import Event
 
 _log = logging.getLogger(__name__)
@@ -32,38 +32,38 @@ class _Bucket:
 
 
 class EventPoster:
-    """Posts Events about services."""
+    """Posts Events about services and caches."""
 
     def __init__(self, client: Client, clock: Clock, pod: str) -> None:
         self._client = client
         self._clock = clock
         self._instance = pod or naming.USER_AGENT
-        self._buckets: dict[Key, _Bucket] = {}
+        self._buckets: dict[tuple[str, Key], _Bucket] = {}
 
-    async def post(self, service: ObservedService, events: Iterable[Event]) -> None:
+    async def post(self, owner: Owned, events: Iterable[Event]) -> None:
         """Post what the bound allows."""
         for event in events:
-            if not self._take(service.key):
+            if not self._take((owner.kind, owner.key)):
                 _log.info(
                     "Event dropped: %s",
                     event.message,
-                    extra={"key": str(service.key), "reason": event.reason},
+                    extra={"key": str(owner.key), "reason": event.reason},
                 )
                 continue
             try:
-                await self._post(service, event)
+                await self._post(owner, event)
             except (ClusterUnavailable, Conflict, NotFound, Refused, Terminating) as error:
                 _log.warning(
                     "Event not posted: %s",
                     error,
-                    extra={"key": str(service.key), "reason": event.reason},
+                    extra={"key": str(owner.key), "reason": event.reason},
                 )
 
-    def forget(self, key: Key) -> None:
-        """Drop the bucket of a service that is gone."""
-        self._buckets.pop(key, None)
+    def forget(self, key: Key, kind: str = SERVICE.name) -> None:
+        """Drop the bucket of a service, or cache, that is gone."""
+        self._buckets.pop((kind, key), None)
 
-    def _take(self, key: Key) -> bool:
+    def _take(self, key: tuple[str, Key]) -> bool:
         now = self._clock.monotonic()
         bucket = self._buckets.setdefault(key, _Bucket(_BURST, now))
         bucket.tokens = min(_BURST, bucket.tokens + (now - bucket.filled_at) / _REFILL_S)
@@ -73,8 +73,8 @@ class EventPoster:
         bucket.tokens -= 1
         return True
 
-    async def _post(self, service: ObservedService, event: Event) -> None:
-        key = service.key
+    async def _post(self, owner: Owned, event: Event) -> None:
+        key = owner.key
         await self._client.write(
             "POST",
             EVENT.path(key.namespace),
@@ -91,10 +91,10 @@ class EventPoster:
                 "reportingInstance": self._instance,
                 "regarding": {
                     "apiVersion": SERVICE.api_version,
-                    "kind": SERVICE.name,
+                    "kind": owner.kind,
                     "namespace": key.namespace,
                     "name": key.name,
-                    "uid": service.uid,
+                    "uid": owner.uid,
                 },
             },
         )

@@ -70,6 +70,11 @@ def watched(*, groups: bool) -> tuple[Kind, ...]:
     return (*WATCHED, LEADER_WORKER_SET) if groups else WATCHED
 
 
+def owner_kind(name: str) -> Kind:
+    """The kind of that name that users make."""
+    return next(kind for kind in OWNERS if kind.name == name)
+
+
 def child(name: str) -> Kind:
     """The child kind of that name."""
     return _BY_NAME[name]

@@ -1,9 +1,9 @@
-"""The only writer of a service's status. It writes when something differs, and otherwise nothing.
+"""The only writer of a status, a service's or a cache's. It writes only when something differs.
 
 The plan says what holds; this module adds when it began to hold: a condition keeps its
 lastTransitionTime while its status word stays the same. The whole status is one server-side apply
 of its own field manager, so a field that is no longer sent disappears, and `kubectl scale` or a
-user's spec change never collides with it. The uid goes along, so that a service that was deleted
+user's spec change never collides with it. The uid goes along, so that an object that was deleted
 and made again never inherits a word.
 """
 
@@ -12,11 +12,11 @@ from typing import Any
 
 from stoker import naming
 from stoker.cluster.client import APPLY, Client
-from stoker.cluster.kinds import SERVICE
+from stoker.cluster.kinds import owner_kind
 from stoker.cluster.store import Store
 from stoker.errors import NotFound
 from stoker.model.moment import Moment
-from stoker.model.observed import ObservedService
+from stoker.model.observed import Owned
 
 
 class StatusWriter:
@@ -26,23 +26,23 @@ class StatusWriter:
         self._client = client
         self._store = store
 
-    async def write(self, service: ObservedService, wanted: Mapping[str, Any], now: Moment) -> bool:
+    async def write(self, owner: Owned, wanted: Mapping[str, Any], now: Moment) -> bool:
         """Write the wanted status unless it is there already; say whether it was written."""
-        status = with_times(wanted, service.status, service.generation, now)
-        if status == service.status:
+        status = with_times(wanted, owner.status, owner.generation, now)
+        if status == owner.status:
             return False
-        key = service.key
+        key, kind = owner.key, owner_kind(owner.kind)
         try:
             written = await self._client.write(
                 "PATCH",
-                SERVICE.path(key.namespace, key.name, "status"),
+                kind.path(key.namespace, key.name, "status"),
                 {
-                    "apiVersion": SERVICE.api_version,
-                    "kind": SERVICE.name,
+                    "apiVersion": kind.api_version,
+                    "kind": kind.name,
                     "metadata": {
                         "name": key.name,
                         "namespace": key.namespace,
-                        "uid": service.uid,
+                        "uid": owner.uid,
                     },
                     "status": status,
                 },
@@ -51,7 +51,7 @@ class StatusWriter:
             )
         except NotFound:
             return False  # deleted between the look and the word
-        self._store.put(SERVICE.name, written)
+        self._store.put(kind.name, written)
         return True
 
 

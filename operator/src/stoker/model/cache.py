@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from stoker.api import modelcache
 from stoker.api.modelcache import CacheStorage, ModelCacheSpec
 from stoker.api.v1alpha1 import InferenceServiceSpec
+from stoker.model.inventory import Node
 from stoker.model.observed import Key, ObservedObject, ObservedPod
 from stoker.model.plan import Apply, Delete, Event
 from stoker_worker.cachecontract import Progress
@@ -66,6 +67,7 @@ class CacheClaim:
     phase: str  # Bound, Pending, Lost
     uid: str
     owner_uid: str | None  # of the controlling owner
+    resource_version: str = "0"
     labels: Mapping[str, str] = field(default_factory=dict)
     storage_class: str | None = None
     access_modes: tuple[str, ...] = ()
@@ -98,9 +100,8 @@ class ObservedCache:
     held_on: tuple[str, ...] = ()
     # Folders on the same claim that others want.
     others: tuple[str, ...] = ()
-    # Nodes that are selected and reach the volume, where the cache is kept per node; None where
-    # nodes are not read.
-    nodes: tuple[str, ...] | None = None
+    # Nodes that reach the volume, where the cache is kept per node; None where they are not read.
+    nodes: tuple[Node, ...] | None = None
     # Of those, where a pod of a service waits for the model.
     waiting_on: frozenset[str] = frozenset()
     progress: Mapping[str, Progress] = field(default_factory=dict)  # by pod uid

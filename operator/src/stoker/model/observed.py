@@ -6,8 +6,9 @@ this one value, so that two decisions never see two different worlds.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
+from stoker.api import v1alpha1
 from stoker.api.v1alpha1 import InferenceServiceSpec
 from stoker.model.inventory import Inventory
 from stoker.model.load import Load
@@ -19,7 +20,7 @@ from stoker.naming import Component
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Namespace and name of a service."""
+    """Namespace and name of a service, or of a cache."""
 
     namespace: str
     name: str
@@ -89,10 +90,35 @@ class ObservedPod:
     gated: bool = False  # somebody keeps it from the scheduler, as a queue does
 
 
+class Owned(Protocol):
+    """What a user made: a service or a cache. Objects are made for it, and words are said of it."""
+
+    @property
+    def kind(self) -> str:
+        """InferenceService or ModelCache."""
+
+    @property
+    def key(self) -> Key:
+        """Namespace and name."""
+
+    @property
+    def uid(self) -> str:
+        """Of this very object."""
+
+    @property
+    def generation(self) -> int:
+        """Of its spec."""
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        """As last written."""
+
+
 @dataclass(frozen=True, slots=True)
 class ObservedService:
     """The user's object: spec parsed at the door, status as last written."""
 
+    kind: ClassVar[str] = v1alpha1.KIND
     key: Key
     uid: str
     generation: int

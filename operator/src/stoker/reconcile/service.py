@@ -148,7 +148,7 @@ class ServiceReconciler:
             self._steady[key] = steady
             return earliest(scale.wake_at, steady.wake_at, blind)
         plan = plan_service(observed, scale, self._platform, now)
-        taken = await self._applier.find_taken(observed, plan.actions)
+        taken = await self._applier.find_taken(service, plan.actions)
         if taken:
             observed = dataclasses.replace(observed, taken=taken)
             plan = plan_service(observed, scale, self._platform, now)

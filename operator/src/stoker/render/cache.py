@@ -1,7 +1,7 @@
 """What is made for a ModelCache: its claim, its jobs, who they are and whom they may talk to.
 
-Jobs are named by their content, because a Job cannot be changed; folders that others want are no
-part of that, as a job must not begin anew because a neighbour came. A job runs where the engines
+Jobs are named by their content, because a Job cannot be changed; what its neighbours want and do
+is no part of that, as a job must not begin anew because of them. A job runs where the engines
 run that will use the model, as nobody, without a token, on a root file system that nobody writes.
 What the source asks for is mounted as files and is in no variable and no argument. It may connect
 to anywhere but link-local addresses, where clouds keep their metadata, and the API server.
@@ -116,7 +116,12 @@ def render_job(owner: Owner, job: CacheJob, platform: CachePlatform) -> Manifest
 
 def job_digest(owner: Owner, job: CacheJob, platform: CachePlatform) -> str:
     """Names a job's content, whatever others want on the volume."""
-    bare = replace(job, config=replace(job.config, live=[]))
+    bare = replace(
+        job,
+        config=replace(job.config, live=[], live_at=0.0),
+        # Where the volume is just now mounted is no other content either.
+        nodes=job.nodes if job.per_node else (),
+    )
     text = json.dumps(
         [_pod(owner.key.name, bare, platform), owner.uid], sort_keys=True, separators=(",", ":")
     )

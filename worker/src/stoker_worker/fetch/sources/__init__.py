@@ -3,7 +3,8 @@
     addresses, answers, paths    pure: what may be asked, what an answer means, what a file is named
     http                         the one reader of HTTP, which every scheme but pvc:// uses
     relay                        the same for a library that connects by itself
-    hub, objects, claim          the source of each scheme
+    tars, trees, blobs, packed   files inside archives and layers
+    hub, objects, registry, web, claim    the source of each scheme
 
 Libraries are imported with the scheme that needs them.
 """
@@ -15,7 +16,7 @@ from pathlib import Path
 from stoker_worker.cachecontract import CA_FILE, SECRET_DIR, SOURCE_DIR, FetchConfig, FetchReason
 from stoker_worker.fetch.source import Source, SourceError
 
-SCHEMES = ("hf", "s3", "gs", "pvc")
+SCHEMES = ("hf", "s3", "gs", "oci", "https", "pvc")
 
 
 def open_source(
@@ -53,6 +54,14 @@ def _over_http(scheme: str, config: FetchConfig, secret_dir: Path, ca_file: Path
         from stoker_worker.fetch.sources.objects import ObjectSource  # noqa: PLC0415
 
         return ObjectSource(config, reader, secret, ca_file)
+    if scheme == "oci":
+        from stoker_worker.fetch.sources.registry import RegistrySource  # noqa: PLC0415
+
+        return RegistrySource(config, reader, secret)
+    if scheme == "https":
+        from stoker_worker.fetch.sources.web import WebSource  # noqa: PLC0415
+
+        return WebSource(config, reader, secret)
     from stoker_worker.fetch.sources.hub import HubSource  # noqa: PLC0415
 
     return HubSource(config, reader, secret)

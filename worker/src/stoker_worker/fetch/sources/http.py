@@ -64,16 +64,17 @@ Resolver = Callable[[str, int], list[Address]]
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request. `secrets` are headers for the address's own host alone.
-
-    `expected` are headers that the answer must have with these values, if it has them at all.
-    """
+    """One request."""
 
     url: str
     what: str  # what is asked for, in words for people
     headers: Mapping[str, str] = field(default_factory=dict)
-    secrets: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] | Callable[[], Mapping[str, str]] = field(default_factory=dict)
+    """Headers for the address's own host alone, or who knows what they are now."""
     expected: Mapping[str, str] = field(default_factory=dict)
+    """Headers that the answer must have with these values, if it has them at all."""
+    public: bool = False
+    """Whether somebody at a public address named this one, which must be public then too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +199,8 @@ class Reader:
         return refusal(answer.status, answer.headers, str(answer.origin), ask.what, self.clock())
 
     def _follow(self, ask: Ask, method: str) -> Answer:
-        url, first, hops, public = ask.url, origin_of(ask.url), 0, False
+        url, first, hops, public = ask.url, origin_of(ask.url), 0, ask.public
+        secrets = ask.secrets() if callable(ask.secrets) else ask.secrets
         inside = True  # no other host has been asked since the first
         while True:
             origin = origin_of(url)
@@ -208,7 +210,7 @@ class Reader:
             if hops == 0:
                 public = all(kind_of(each) is Kind.PUBLIC for each in addresses)
             body = self._send(
-                method, url, origin, addresses, headers | dict(ask.secrets if inside else {})
+                method, url, origin, addresses, headers | dict(secrets if inside else {})
             )
             if body.status not in _REDIRECTS:
                 return Answer(body.status, body.headers, origin, origin != first, body)

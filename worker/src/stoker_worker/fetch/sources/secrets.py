@@ -31,7 +31,7 @@ class Secret:
             raise SourceError(
                 FetchReason.UNAUTHORIZED, f"the key {name} of the Secret cannot be read as text"
             ) from None
-        if name.endswith("json"):
+        if name.endswith("json"):  # a whole file, which who reads it judges
             return text
         if any(ord(letter) < 33 or ord(letter) > 126 for letter in text):
             raise SourceError(

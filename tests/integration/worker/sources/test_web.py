@@ -1,0 +1,153 @@
+"""https:// against a server with a certificate of a private authority: files and archives."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import tarfile
+from typing import TYPE_CHECKING
+
+import pytest
+from backports import zstd
+
+from stoker_worker.cachecontract import FetchConfig, FetchReason
+from stoker_worker.fetch.source import Source, SourceError
+from stoker_worker.fetch.sources import open_source
+from tests.support.authority import Authority
+from tests.support.scripted import Reply, Web, file, redirect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+WEIGHTS = hashlib.shake_256(b"weights").digest(2_000_000)
+FILES = {"config.json": b"{}", "sub/model.safetensors": WEIGHTS}
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("authority")
+    Authority(folder).make()
+    return folder
+
+
+@pytest.fixture
+def web(authority: Path) -> Iterator[Web]:
+    pair = (authority / "apiserver.crt", authority / "apiserver.key")
+    with Web({}, tls=pair) as server:
+        yield server
+
+
+def archive() -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as packed:
+        for name, content in FILES.items():
+            info = tarfile.TarInfo(f"tiny-model/{name}")
+            info.size = len(content)
+            packed.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def opened(web: Web, authority: Path, path: str, revision: str, secret_dir: Path) -> Source:
+    config = FetchConfig("fetch", f"{web.url}{path}", revision, plain_hosts=["127.0.0.1"])
+    return open_source(config, secret_dir=secret_dir, ca_file=authority / "ca.crt")
+
+
+def digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def contents(source: Source) -> dict[str, bytes]:
+    found = {}
+    for entry in source.list().files:
+        with source.read(entry, 0, None) as pieces:
+            found[entry.path] = b"".join(pieces)
+        assert entry.sha256 == hashlib.sha256(found[entry.path]).hexdigest()
+    return found
+
+
+def test_one_file_is_a_source(web: Web, authority: Path, tmp_path: Path) -> None:
+    web.routes["/dir/model.gguf"] = file(WEIGHTS)
+    source = opened(web, authority, "/dir/model.gguf?key=1", digest(WEIGHTS), tmp_path)
+    assert contents(source) == {"model.gguf": WEIGHTS}
+    assert source.list().revision == digest(WEIGHTS)
+    assert web.asked[0].query == {"key": "1"}
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [
+        ("m.tar", bytes),
+        ("m.tar.gz", gzip.compress),
+        ("m.tgz", gzip.compress),
+        ("m.tar.zst", zstd.compress),
+    ],
+)
+def test_an_archive_is_a_folder(
+    web: Web, authority: Path, tmp_path: Path, name: str, pack: Callable[[bytes], bytes]
+) -> None:
+    packed = pack(archive())
+    web.routes[f"/{name}"] = file(packed)
+    source = opened(web, authority, f"/{name}", digest(packed), tmp_path)
+    assert contents(source) == FILES
+    weights = next(entry for entry in source.list().files if entry.size == len(WEIGHTS))
+    with source.read(weights, 1000, 1_500_000) as pieces:
+        assert b"".join(pieces) == WEIGHTS[1000:1_500_000]
+
+
+@pytest.mark.parametrize("name", ["m.tar", "m.tar.gz"])
+def test_an_archive_with_another_digest_is_refused(
+    web: Web, authority: Path, tmp_path: Path, name: str
+) -> None:
+    packed = archive() if name == "m.tar" else gzip.compress(archive())
+    web.routes[f"/{name}"] = file(packed)
+    with pytest.raises(SourceError) as error:
+        opened(web, authority, f"/{name}", digest(b"other"), tmp_path).list()
+    assert error.value.reason == FetchReason.DIGEST_MISMATCH
+
+
+def test_a_signed_address_is_not_told(web: Web, authority: Path, tmp_path: Path) -> None:
+    web.routes["/x.gguf"] = lambda _: Reply(403)
+    source = opened(web, authority, "/x.gguf?X-Signature=s3cret", digest(b""), tmp_path)
+    with pytest.raises(SourceError) as error:
+        source.list()
+    assert error.value.reason == FetchReason.UNAUTHORIZED
+    assert "s3cret" not in str(error.value)
+
+
+def test_the_secrets_token_goes_to_its_host_alone(
+    web: Web, authority: Path, secret: Callable[..., Path]
+) -> None:
+    with Web({"/x": file(WEIGHTS)}, host="127.0.0.2") as other:
+        web.routes["/x.gguf"] = redirect(f"{other.url}/x")
+        source = opened(web, authority, "/x.gguf", digest(WEIGHTS), secret({"token": "s3cret"}))
+        with pytest.raises(SourceError) as error:
+            source.list()
+        assert error.value.reason == FetchReason.SOURCE_FORBIDDEN  # from https to http
+        assert not other.asked
+    web.routes["/x.gguf"] = file(WEIGHTS)
+    assert source.list().files[0].size == len(WEIGHTS)
+    assert {asked.headers["Authorization"] for asked in web.asked} == {"Bearer s3cret"}
+
+
+@pytest.mark.parametrize(
+    ("path", "revision", "said"),
+    [
+        ("/x.gguf", "", "sha256sum"),
+        ("/x.gguf", "main", "sha256sum"),
+        ("/x.gguf", "sha256:abc", "sha256sum"),
+        ("/", digest(b""), "names no file"),
+        ("/dir/", digest(b""), "names no file"),
+        ("/..", digest(b""), "names no file"),
+        ("/%2e%2e", digest(b""), "names no file"),
+        ("/a%00b", digest(b""), "names no file"),
+        ("/x.zip", digest(b""), "best is .tar"),
+    ],
+)
+def test_an_address_that_cannot_be(
+    web: Web, authority: Path, tmp_path: Path, path: str, revision: str, said: str
+) -> None:
+    with pytest.raises(SourceError, match=said) as error:
+        opened(web, authority, path, revision, tmp_path)
+    assert error.value.reason == FetchReason.SOURCE_INVALID

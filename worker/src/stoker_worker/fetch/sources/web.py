@@ -1,0 +1,112 @@
+"""https://HOST/FILE: one file of weights, or an archive of a model, known by its sha256.
+
+A web server says nothing of what it has, so the address comes with a digest: the revision is
+`sha256:HEX`, and nothing that has another digest is taken.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from urllib.parse import unquote, urlsplit
+
+from stoker_worker.cachecontract import RESOLVE, FetchConfig, FetchReason
+from stoker_worker.fetch.listing import Listing, RemoteFile
+from stoker_worker.fetch.source import SourceError
+from stoker_worker.fetch.sources.addresses import origin_of
+from stoker_worker.fetch.sources.blobs import GZIP, PLAIN, ZSTD, Blob
+from stoker_worker.fetch.sources.http import Ask, Reader
+from stoker_worker.fetch.sources.packed import Packed
+from stoker_worker.fetch.sources.paths import checked, shown, wrong_with
+from stoker_worker.fetch.sources.secrets import Secret
+
+_SHA256 = re.compile(r"sha256:([0-9a-f]{64})\Z")
+_LENGTH = re.compile(r"\d{1,18}\Z")
+_PACKINGS = {
+    ".tar": PLAIN,
+    ".tar.gz": GZIP,
+    ".tgz": GZIP,
+    ".tar.zst": ZSTD,
+    ".tzst": ZSTD,
+}
+
+
+class WebSource:
+    """A file of a web server, or what is in it."""
+
+    def __init__(self, config: FetchConfig, reader: Reader, secret: Secret) -> None:
+        digest = _SHA256.match(config.revision)
+        if not digest:
+            raise SourceError(
+                FetchReason.SOURCE_INVALID,
+                "an https:// source needs its digest as the revision: write sha256: and the 64 "
+                "digits that `sha256sum FILE` prints",
+            )
+        origin = origin_of(config.uri)
+        self._name = unquote(urlsplit(config.uri).path).rpartition("/")[2]
+        if wrong_with(self._name):
+            raise SourceError(
+                FetchReason.SOURCE_INVALID,
+                f"the address on {origin} ends with {shown(self._name)!r}, which names no file",
+            )
+        if self._name.endswith((".zip", ".tar.xz", ".tar.bz2", ".rar", ".7z")):
+            raise SourceError(
+                FetchReason.SOURCE_INVALID,
+                f"{shown(self._name)}: of archives, .tar, .tar.gz and .tar.zst are read; best is "
+                ".tar, because weights hardly shrink",
+            )
+        self._revision = config.revision
+        self._sha256 = digest[1]
+        self._where = f"https://{origin}/…/{self._name}"
+        self._ask = Ask(config.uri.partition("#")[0], self._where, secrets=self._headers)
+        self._look = config.task == RESOLVE
+        self._reader = reader
+        self._secret = secret
+        self._packed: Packed | None = None
+
+    def list(self) -> Listing:
+        """Ask how large the file is; of an archive, read what is in it."""
+        size = self._size()
+        packing = next((p for end, p in _PACKINGS.items() if self._name.endswith(end)), None)
+        if packing is None:
+            return checked(
+                self._revision, [RemoteFile(self._name, size, self._sha256)], self._where
+            )
+        blob = Blob(self._ask, size, self._sha256, packing)
+        packed = Packed([blob], self._reader, self._where, image=False, look=self._look)
+        listing = checked(self._revision, packed.list(), self._where)
+        self._packed = packed
+        return listing
+
+    def read(
+        self, file: RemoteFile, start: int, end: int | None
+    ) -> AbstractContextManager[Iterator[bytes]]:
+        """Stream a part of the file, or of a file in the archive."""
+        if self._packed is not None:
+            return self._packed.read(file, start, end)
+        return self._reader.bytes(self._ask, start, end, file.size)
+
+    def _size(self) -> int:
+        """Begin to read, and leave once the length is known: not all who sign a GET sign a HEAD."""
+        with self._reader.open(self._ask) as answer:
+            if answer.status != 200:
+                raise self._reader.refused(self._ask, answer)
+            length = answer.headers.get("Content-Length", "").strip()
+        if not _LENGTH.match(length):
+            raise SourceError(
+                FetchReason.SOURCE_INVALID,
+                f"{self._where}: the server does not say how large the file is",
+            )
+        return int(length)
+
+    def _headers(self) -> Mapping[str, str]:
+        token = self._secret.get("token")
+        if token:
+            return {"Authorization": f"Bearer {token}"}
+        user, password = self._secret.get("username"), self._secret.get("password")
+        if not user:
+            return {}
+        pair = base64.b64encode(f"{user}:{password}".encode()).decode()
+        return {"Authorization": f"Basic {pair}"}

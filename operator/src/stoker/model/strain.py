@@ -46,8 +46,9 @@ class Strain:
         taken = sample.running >= _TAKEN * self.places
         crowded = taken and waits and cache <= _ROOM
         short = counted.preemptions > 0 or (cache >= FULL and waits)
-        return replace(
-            self,
+        return Strain(
+            revision=self.revision,
+            places=self.places,
             counted=self.counted.plus(counted),
             seconds=self.seconds + seconds,
             crowded_s=self.crowded_s + seconds * crowded,

@@ -178,7 +178,7 @@ def test_between_two_edges_times_are_spread_evenly(seconds: float, count: float)
 def test_targets_come_from_the_spec() -> None:
     target = {"ttft": {"p90": "800ms", "p50": "500ms"}, "itl": {"p99": "1s"}}
     spec = worlds.spec(scaling={"maxReplicas": 2, "target": target})
-    policy = policy_of(spec, worlds.PLATFORM)
+    policy = policy_of(spec, worlds.VLLM)
     assert policy is not None
     assert policy.queue_target == 4
     assert [(each.name, each.seconds) for each in policy.latency] == [

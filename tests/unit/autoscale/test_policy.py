@@ -23,14 +23,14 @@ def test_durations_and_numbers_come_from_the_spec() -> None:
             "scaleDownStabilization": "90s",
         }
     )
-    policy = autoscale.policy_of(spec, worlds.PLATFORM)
+    policy = autoscale.policy_of(spec, worlds.VLLM)
     assert policy is not None
     assert (policy.min_replicas, policy.max_replicas, policy.queue_target) == (0, 5, 7)
     assert (policy.idle_before_zero, policy.stabilization) == (5400, 90)
 
 
 def test_windows_that_are_not_set_are_learned() -> None:
-    policy = autoscale.policy_of(worlds.spec(scaling={"maxReplicas": 5}), worlds.PLATFORM)
+    policy = autoscale.policy_of(worlds.spec(scaling={"maxReplicas": 5}), worlds.VLLM)
     assert policy is not None
     assert (policy.idle_before_zero, policy.stabilization) == (None, None)
 
@@ -39,7 +39,7 @@ def test_the_objective_says_how_sure_to_be() -> None:
     policies = [
         autoscale.policy_of(
             worlds.spec(scaling={"maxReplicas": 5}, optimization={"objective": objective}),
-            worlds.PLATFORM,
+            worlds.VLLM,
         )
         for objective in ("cost", "throughput", "balanced", "latency")
     ]
@@ -93,7 +93,7 @@ def test_a_pace_follows_what_engines_reported(ways: object, factor: float) -> No
 
 
 def test_fixed_replicas_have_no_policy() -> None:
-    assert autoscale.policy_of(worlds.spec(replicas=2), worlds.PLATFORM) is None
+    assert autoscale.policy_of(worlds.spec(replicas=2), worlds.VLLM) is None
 
 
 @pytest.mark.parametrize(
@@ -102,14 +102,14 @@ def test_fixed_replicas_have_no_policy() -> None:
 )
 def test_concurrency_is_the_engines_own_limit(args: dict[str, str], concurrency: int) -> None:
     spec: InferenceServiceSpec = worlds.spec(engine={"args": args}, scaling={"maxReplicas": 2})
-    policy = autoscale.policy_of(spec, worlds.PLATFORM)
+    policy = autoscale.policy_of(spec, worlds.VLLM)
     assert policy is not None
     assert policy.concurrency == concurrency
 
 
 def test_a_plan_says_how_much_a_replica_computes() -> None:
     spec = worlds.spec(scaling={"maxReplicas": 2})
-    policy = autoscale.policy_of(spec, worlds.PLATFORM, Known(places=48))
+    policy = autoscale.policy_of(spec, worlds.VLLM, Known(places=48))
     assert policy is not None
     assert policy.concurrency == 48
 

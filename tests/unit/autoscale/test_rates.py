@@ -118,6 +118,6 @@ def test_rules_come_from_the_spec() -> None:
         "scaleDown": {"selectPolicy": "Disabled"},
     }
     spec = worlds.spec(scaling={"maxReplicas": 5, "behavior": behavior})
-    policy = policy_of(spec, worlds.PLATFORM)
+    policy = policy_of(spec, worlds.VLLM)
     assert policy is not None
     assert policy.behavior == Behavior(Rates((HALF_A_MINUTE,)), Rates(disabled=True))

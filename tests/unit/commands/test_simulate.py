@@ -127,15 +127,21 @@ def test_a_schedule_has_its_replicas_ready_in_time(trace: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("scaling", "words"),
     [
-        ({"target": {"ttft": {"p90": "1s"}}}, "are not simulated; remove them"),
-        ({"budget": {"maxPerHour": "5"}}, "are not simulated; remove them"),
+        (
+            {"budget": {"maxPerHour": "0.05"}},
+            "spec.scaling.budget: one replica on nvidia-l4 costs $",
+        ),
+        (
+            {"budget": {"maxPerHour": "2"}, "minReplicas": 3},
+            "spec.scaling.minReplicas: 3 replicas cost $",
+        ),
         (
             {"schedule": [{"cron": "0 99 * * *", "duration": "1h", "minReplicas": 2}]},
             "spec.scaling.schedule[0].cron: '0 99 * * *' cannot be read",
         ),
     ],
 )
-def test_what_is_not_simulated_is_refused(
+def test_what_the_operator_would_refuse_is_refused(
     trace: Path, tmp_path: Path, scaling: dict[str, Any], words: str
 ) -> None:
     service = written(tmp_path, scaling={"maxReplicas": 3, **scaling})
@@ -144,6 +150,36 @@ def test_what_is_not_simulated_is_refused(
     result = run(trace, "--service", service, "--facts", facts, "--gpu", "nvidia-l4")
     assert result.exit_code == 2
     assert words in result.stderr
+
+
+def test_a_budget_bounds_every_policy(trace: Path, tmp_path: Path) -> None:
+    facts = tmp_path / "facts.json"
+    facts.write_text(to_json(FAMILIES["llama-3.1-8b"].facts))
+    given = ("--facts", facts, "--gpu", "nvidia-l4", "--times", 20, "--policy")
+    scaling = {"minReplicas": 1, "maxReplicas": 9}
+    service = written(tmp_path, scaling=scaling)
+    (free,) = data(trace, "--service", service, *given, "stoker")
+    assert free["replicasPeak"] > 3
+    service = written(tmp_path, scaling={**scaling, "budget": {"maxPerHour": "4.00"}})
+    # An L4 is 1.20 an hour.
+    for policy in ("stoker", "knative:1"):
+        (found,) = data(trace, "--service", service, *given, policy)
+        assert max(change["after"] for change in found["changes"]) == 3, policy
+    (fixed,) = data(trace, "--service", service, *given, "static:7")
+    assert (fixed["replicasMean"], fixed["replicasPeak"]) == (3, 3)
+
+
+def test_what_a_target_cannot_do_is_said_below_the_table(trace: Path, tmp_path: Path) -> None:
+    target = {"itl": {"p90": "5ms"}, "ttft": {"p50": "30s"}}
+    service = written(tmp_path, scaling={"maxReplicas": 3, "target": target})
+    facts = tmp_path / "facts.json"
+    facts.write_text(to_json(FAMILIES["llama-3.1-8b"].facts))
+    given = (trace, "--service", service, "--facts", facts, "--gpu", "nvidia-l4")
+    words = "No number of replicas keeps itl p90 within 5ms: by the plan a lone request takes "
+    assert f"stoker, after 0s: {words}" in run(*given).stdout
+    (found,) = data(*given)
+    assert found["notices"][0]["time"] == 0
+    assert found["notices"][0]["words"].startswith(words)
 
 
 def test_what_has_no_plan_is_told(trace: Path, tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ PLATFORM = Platform(
     allowed_priority_classes=("serving",),
     allowed_runtime_classes=("nvidia",),
 )
+VLLM = PLATFORM.engines["vllm"]
 
 
 _TYPES = builtin_gpus()

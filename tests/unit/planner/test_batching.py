@@ -112,3 +112,35 @@ def test_every_block_comes_back_and_everybody_ends(
     for each in jobs:
         assert each.request.at_s <= each.started < each.first <= each.ended
         assert each.drawn == each.request.output_tokens
+
+
+def gaps(engine: Engine, jobs: list[Job]) -> list[tuple[float, int]]:
+    for each in jobs:
+        engine.submit(each, 0.0)
+    found = []
+    while math.isfinite(engine.due):
+        engine.advance()
+        found.extend(engine.gaps)
+    return found
+
+
+def test_whoever_is_put_off_waits_long_for_the_next_token() -> None:
+    # 10 blocks: both have 4 for their prompts and fill a fifth at their 80th token.
+    jobs = [job(0, 64, 60), job(1, 64, 60)]
+    engine = Engine(clockwork(200), 160, 8)
+    found = gaps(engine, jobs)
+    assert engine.put_off == 1
+    assert [jobs[1].came, jobs[1].last] == [0.0, pytest.approx(jobs[1].first + 16)]
+    # The first one has 43 tokens to go; then the other's 81 tokens are computed anew.
+    assert (pytest.approx(43 + 1.81), 1) in found
+    between = [seconds for seconds, _ in found if seconds > 2]
+    assert len(between) == 1
+
+
+@given(st.lists(st.tuples(st.integers(1, 90), st.integers(1, 60)), min_size=1, max_size=12))
+def test_times_between_tokens_add_up_to_what_answers_took(rows: list[tuple[int, int]]) -> None:
+    jobs = [job(number, *row) for number, row in enumerate(rows)]
+    found = gaps(Engine(clockwork(), 160, 8), jobs)
+    took = sum(each.ended - each.first for each in jobs)
+    assert sum(seconds * tokens for seconds, tokens in found) == pytest.approx(took)
+    assert sum(tokens for _, tokens in found) == sum(output - 1 for _, output in rows)

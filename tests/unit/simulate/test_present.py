@@ -1,14 +1,17 @@
 """The operator's own policy in the simulator."""
 
 from stoker import autoscale
+from stoker.autoscale.policy import utilization_of
+from stoker.autoscale.rates import Behavior, Rate, Rates
 from stoker.model import reasons
 from stoker.model.moment import Moment
 from stoker.model.scale import History
-from stoker.simulate.policy import Bounds, ReplicaSignal, Sample, Scaling, Setting, Snapshot
+from stoker.simulate.policy import Bounds, ReplicaSignal, Sample, Setting, Snapshot
 from stoker.simulate.present import Stoker, load_of, stoker, stoker_queue
 from stoker.simulate.run import Conditions, simulate
 from tests.unit.simulate.worlds import SERVICE, STARTS, TARGETS, requests, setting
 
+SLOW = Behavior(Rates((Rate(1, 60.0, percent=False),)))
 SEEN = Snapshot(
     time=100.0,
     held=6,
@@ -37,12 +40,15 @@ def test_a_snapshot_becomes_the_load_that_the_operator_reads() -> None:
 
 
 def test_the_answer_is_the_operators_own() -> None:
-    world = Setting(SERVICE, STARTS, Bounds(1, 8), TARGETS, scaling=Scaling(3, 60.0, 30.0))
+    given = autoscale.Policy(0, 5, 3, 99, 60.0, 30.0, quantile=0.9, behavior=SLOW)
+    world = Setting(SERVICE, STARTS, Bounds(1, 8), TARGETS, rules=given)
     policy = stoker(world, None)
     assert isinstance(policy, Stoker)
     rules = policy.rules
     assert (rules.min_replicas, rules.max_replicas, rules.queue_target) == (1, 8, 3)
     assert (rules.idle_before_zero, rules.stabilization) == (60.0, 30.0)
+    assert (rules.quantile, rules.utilization) == (0.9, utilization_of(0.9))
+    assert (rules.concurrency, rules.behavior) == (SERVICE.max_num_seqs, SLOW)
     assert rules.work is not None
     assert rules.lead_s == STARTS.lead_s(0.0)
     found = policy.decide(policy.begin(), Sample(2, 2, 2, (SEEN,), SEEN), 101.0)

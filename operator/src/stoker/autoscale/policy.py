@@ -10,7 +10,7 @@ from stoker.api import scaling as scalings
 from stoker.api.v1alpha1 import InferenceServiceSpec
 from stoker.autoscale.rates import Behavior, behavior_of
 from stoker.model.budget import Budget, budget_of
-from stoker.model.platform import EnginePlatform, Platform
+from stoker.model.platform import EnginePlatform
 from stoker.model.scale import Term
 from stoker.model.schedule import Entry, entries_of
 from stoker.model.work import Work
@@ -99,9 +99,12 @@ class Policy:
 
 
 def policy_of(
-    spec: InferenceServiceSpec, platform: Platform, known: Known | None = None
+    spec: InferenceServiceSpec, engine: EnginePlatform | None, known: Known | None = None
 ) -> Policy | None:
-    """Rules of a service that scales by load; None when its replicas are fixed."""
+    """Rules of a service that scales by load; None when its replicas are fixed.
+
+    `engine` is the administrator's entry of the service's engine, asked where no places are known.
+    """
     scaling = spec.scaling
     if scaling is None:
         return None
@@ -111,8 +114,7 @@ def policy_of(
         min_replicas=scaling.min_replicas,
         max_replicas=scaling.max_replicas,
         queue_target=scaling.target.queue_depth,
-        concurrency=known.places
-        or _concurrency(spec, platform.engines.get(spec.engine.name.value)),
+        concurrency=known.places or _concurrency(spec, engine),
         idle_before_zero=quantity.parse_optional_duration(scaling.scale_to_zero_after),
         stabilization=quantity.parse_optional_duration(scaling.scale_down_stabilization),
         lead_s=known.lead_s or DEFAULT_LEAD_S,

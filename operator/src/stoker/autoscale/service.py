@@ -43,7 +43,7 @@ def decide_service(
     if spec.scaling is not None and spec.scaling.budget is not None:
         history = replace(history, prices=_prices(observed, history))
         known = replace(known, price=_dearest(observed, history))
-    policy = policy_of(spec, platform, known)
+    policy = policy_of(spec, platform.engines.get(spec.engine.name.value), known)
     if policy is not None:
         found = decide(policy, history, sample, now)
         if not policy.learns:

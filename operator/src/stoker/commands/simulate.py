@@ -17,8 +17,9 @@ from rich.table import Table
 from stoker.commands import answers, inputs, situations
 from stoker.errors import StokerError
 from stoker.planner import words
+from stoker.quantity import format_duration
 from stoker.simulate.frontend import Frontend
-from stoker.simulate.policy import BY_DEFAULT, Bounds, Setting, Targets
+from stoker.simulate.policy import Bounds, Setting, Targets
 from stoker.simulate.registry import policy_of
 from stoker.simulate.result import Result
 from stoker.simulate.run import Conditions, simulate
@@ -91,12 +92,13 @@ def simulate_command(  # noqa: PLR0917 - the options, as typer reads them
 ) -> None:
     """Replay TRACE against scaling policies: what is served in time, and what it costs."""
     try:
-        read = _setting(service, coefficients, facts, model, gpu, catalogue, begin)
+        read = _setting(service, coefficients, facts, model, gpu, catalogue)
         bounds = _bounds(read.bounds, minimum, maximum, initial)
         setting = dataclasses.replace(
             read,
             starts=situations.read_starts(start or ()),
             bounds=bounds,
+            began=situations.began(read.rules, begin),
             targets=Targets(ttft, itl, ttft_per_token),
             arrivals=multiply(situations.read_trace(trace), times, seed),
         )
@@ -120,7 +122,6 @@ def _setting(  # noqa: PLR0917 - the options that say what a replica is
     model: Path | None,
     gpu: list[str] | None,
     catalogue: Path | None,
-    begin: str | None,
 ) -> Setting:
     """Service, bounds and wishes; the rest is filled in by the caller."""
     if (service is None) == (coefficients is None):
@@ -134,9 +135,9 @@ def _setting(  # noqa: PLR0917 - the options that say what a replica is
         return Setting(replica, starts, Bounds(), Targets())
     wanted = inputs.read_service(service)
     known = inputs.read_facts(model, facts)
-    replica = situations.plan_service(wanted, known, tuple(gpu or ()), catalogue)
-    bounds, scaling = situations.scaling_of(wanted, begin)
-    return Setting(replica, starts, bounds, Targets(), scaling=scaling or BY_DEFAULT)
+    replica, planned = situations.plan_service(wanted, known, tuple(gpu or ()), catalogue)
+    rules = situations.rules_of(wanted, planned)
+    return Setting(replica, starts, situations.bounds_of(rules), Targets(), rules=rules)
 
 
 def _bounds(given: Bounds, minimum: int | None, maximum: int | None, initial: int | None) -> Bounds:
@@ -189,6 +190,10 @@ def _show(console: Console, results: list[Result]) -> None:
         "in brackets within the worst ten minutes. short: times that fewer replicas answered than "
         "the trace needs, and how long the middle one lasted."
     )
+    for each in results:
+        for notice in each.notices:
+            at = format_duration(round(notice.time))
+            console.print(f"{each.policy}, after {at}: {notice.words}", soft_wrap=True)
 
 
 def _time(value: float) -> str:

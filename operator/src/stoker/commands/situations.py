@@ -11,20 +11,24 @@ from typing import Any, Final
 
 import yaml
 
-from stoker import quantity
+from stoker import autoscale
 from stoker.api.v1alpha1 import InferenceService
+from stoker.autoscale.policy import Known
 from stoker.catalog.enginefile import version_of_image
 from stoker.catalog.load import builtin_engines
 from stoker.commands import inputs
 from stoker.model import schedule
+from stoker.model.budget import price_in
 from stoker.model.sizing import Planned
+from stoker.plan import budget
+from stoker.plan.stored import money
 from stoker.planner.batching import Arrival
 from stoker.planner.calibration import calibration_of
 from stoker.planner.decide import plan
 from stoker.planner.request import request_of
 from stoker.planner.time import pace_of
 from stoker.simulate import trace
-from stoker.simulate.policy import Bounds, Scaling
+from stoker.simulate.policy import Bounds
 from stoker.simulate.service import Linear, Service, measured_service, planned_service
 from stoker.simulate.starts import Phase, Starts
 from stoker_worker.modelfacts import ModelFacts
@@ -107,8 +111,8 @@ def read_coefficients(path: Path) -> Service:
 
 def plan_service(
     service: InferenceService, facts: ModelFacts, types: tuple[str, ...], catalogue: Path | None
-) -> Service:
-    """A service as Stoker would plan it."""
+) -> tuple[Service, Planned]:
+    """A service as Stoker would plan it, and the plan."""
     gpus = inputs.read_catalogue(catalogue)
     version = version_of_image(service.spec.engine.image or "")
     request = request_of(service.spec, version)
@@ -123,44 +127,45 @@ def plan_service(
     gpu = gpus[answer.configuration.accelerator]
     calibration = calibration_of(gpu, facts, version)
     pace = pace_of(facts, gpu, answer.configuration, calibration)
-    return planned_service(answer, pace)
+    return planned_service(answer, pace), answer
 
 
-def scaling_of(service: InferenceService, begin: str | None) -> tuple[Bounds, Scaling]:
-    """Bounds and wishes of `spec.scaling`; the defaults where there is none.
+def rules_of(service: InferenceService, planned: Planned) -> autoscale.Policy | None:
+    """The operator's rules of a service with this plan; None where the spec has no scaling.
 
-    `begin` says when the trace's first second is, which a schedule asks for.
+    What the operator would refuse once it has a plan is refused here: schedules and budgets.
     """
     given = service.spec.scaling
     if given is None:
-        return Bounds(), Scaling()
-    if given.target.timed or given.budget is not None:
-        raise inputs.InputError(
-            "spec.scaling: target.ttft, target.itl and budget are not simulated; remove them, and "
-            "bound the number with --max"
-        )
+        return None
     entries = schedule.entries_of(given)
     problem = schedule.problem_of(entries)
     if problem is not None:
         raise inputs.InputError(f"spec.scaling.schedule{problem}")
-    if entries and begin is None:
-        raise inputs.InputError(
-            "spec.scaling.schedule needs a time of day: pass --begin, for example "
-            "--begin 2026-03-02T07:00+08:00"
-        )
-    bounds = Bounds(given.min_replicas, given.max_replicas, max(1, given.min_replicas))
-    return bounds, Scaling(
-        given.target.queue_depth,
-        quantity.parse_optional_duration(given.scale_to_zero_after),
-        quantity.parse_optional_duration(given.scale_down_stabilization),
-        given.target.concurrency,
-        given.target.kv_cache,
-        entries,
-        0.0 if begin is None else _unix(begin),
-    )
+    priced = {"expected": {"pricePerHour": money(planned.expected.price_per_hour)}}
+    refused = budget.refuse(given, priced, planned.configuration.accelerator)
+    if refused is not None:
+        raise inputs.InputError(f"spec.{refused.message}")
+    known = Known(places=planned.configuration.max_num_seqs, price=price_in(priced))
+    return autoscale.policy_of(service.spec, None, known)
 
 
-def _unix(text: str) -> float:
+def bounds_of(rules: autoscale.Policy | None) -> Bounds:
+    """The spec's own bounds; the simulator's where there are none."""
+    if rules is None:
+        return Bounds()
+    return Bounds(rules.min_replicas, rules.max_replicas, max(1, rules.min_replicas))
+
+
+def began(rules: autoscale.Policy | None, text: str | None) -> float:
+    """When the trace's first second is, in Unix seconds; a schedule cannot do without."""
+    if text is None:
+        if rules is not None and rules.schedule:
+            raise inputs.InputError(
+                "spec.scaling.schedule needs a time of day: pass --begin, for example "
+                "--begin 2026-03-02T07:00+08:00"
+            )
+        return 0.0
     try:
         found = datetime.fromisoformat(text)
     except ValueError as error:

@@ -62,8 +62,10 @@ class Job:
 
     number: int
     request: Arrival
+    came: float = -1.0  # to this engine
     started: float = -1.0  # of its first step
     first: float = -1.0  # token
+    last: float = -1.0  # token before it was put off
     ended: float = -1.0
     prompt: int = 0  # tokens to compute before the next one can be drawn
     done: int = 0  # computed, while it does not decode
@@ -102,7 +104,10 @@ class Engine:
         self._steps_done = 0
         self.due = math.inf
         self.put_off = 0  # preemptions so far
-        self.first_tokens: list[Job] = []  # who got one at the boundary that was carried out last
+        # Of the boundary that was carried out last: who got a first token, and how many other
+        # tokens came how many seconds after the one before.
+        self.first_tokens: list[Job] = []
+        self.gaps: list[tuple[float, int]] = []
 
     @property
     def running(self) -> int:
@@ -139,6 +144,7 @@ class Engine:
     def submit(self, job: Job, now: float) -> None:
         """A request that came; it is taken in at the next boundary."""
         job.prompt = max(1, job.request.input_tokens)
+        job.came = now
         self._waiting.append(job)
         if not self._running:
             self.due = min(self.due, now)
@@ -160,7 +166,7 @@ class Engine:
     def advance(self) -> list[Job]:
         """Carry out what is due and plan the next move; the requests that have ended."""
         now = self.due
-        self.first_tokens = []
+        self.first_tokens, self.gaps = [], []
         ended = self._finish(now) if self._moves else []
         self._plan(now)
         return ended
@@ -173,6 +179,7 @@ class Engine:
         self._busy_s += steps * self._each
         self._steps_done += steps
         if self._decoding:
+            self.gaps.append((self._each, steps * self._decoding))
             self._free -= self._growth(steps)
             self._ticks += steps
             ends = self._ends
@@ -195,6 +202,8 @@ class Engine:
             if job.first < 0:
                 job.first = now
                 self.first_tokens.append(job)
+            else:
+                self.gaps.append((now - job.last, 1))
             if job.drawn >= job.request.output_tokens:
                 self._free += job.blocks
                 del self._running[job.number]
@@ -238,7 +247,7 @@ class Engine:
     def _plan(self, now: float) -> None:
         put_off = False
         while self._decoding and self._phases[self._ticks % self._size] > self._free:
-            self._put_off()
+            self._put_off(now)
             put_off = True
         budget = self._chunk - self._decoding
         prompts: list[tuple[Job, int]] = []
@@ -250,7 +259,7 @@ class Engine:
                 prompts.append((partial, tokens))
                 budget -= tokens
             else:
-                self._put_off()
+                self._put_off(now)
                 put_off = True
         if not put_off and self._waiting:
             self._admit(budget, prompts, now)
@@ -291,11 +300,12 @@ class Engine:
         job.blocks += more
         return True
 
-    def _put_off(self) -> None:
+    def _put_off(self, now: float) -> None:
         """Take the latest sequence out; it begins again, before all who wait."""
         _, job = self._running.popitem()
         if job.end_tick >= 0:
             job.drawn = job.request.output_tokens - (job.end_tick - self._ticks)
+            job.last = now
             self._leave(job)
         else:
             self._free += job.blocks

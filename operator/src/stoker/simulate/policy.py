@@ -23,9 +23,10 @@ How to add a policy:
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
-from stoker.model.schedule import Entry
+from stoker import autoscale
+from stoker.model.timing import Buckets
 from stoker.planner.batching import Arrival
 from stoker.simulate.service import Service
 from stoker.simulate.starts import Starts
@@ -40,6 +41,9 @@ class ReplicaSignal:
     waiting: int  # requests inside the engine that are not
     kv_share: float  # of its KV cache in use, 0 to 1
     kv_tokens: int  # the same in tokens
+    # How many took how long since it began; empty where the pipeline does not read them.
+    ttft: Buckets = ()
+    itl: Buckets = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,7 @@ class Decision:
     replicas: int
     reason: str
     history: Any
+    notice: str = ""  # what a user should know beside it, in a sentence; told once
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,7 @@ class Pipeline:
     # Replicas that answer at the start, for policies that would have asked for them before; None:
     # as the bounds say, the same for all.
     begins_with: int | None = None
+    timed: bool = False  # whether it reads the engines' histograms
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,22 +147,6 @@ class Targets:
 
 
 @dataclass(frozen=True, slots=True)
-class Scaling:
-    """What `spec.scaling` says beside the bounds; durations in seconds, None: learned."""
-
-    queue_target: int = 4
-    idle_before_zero_s: float | None = None
-    stabilization_s: float | None = None
-    concurrency: int | None = None  # requests in progress per replica
-    kv_cache: float | None = None  # share in use
-    schedule: tuple[Entry, ...] = ()
-    begin: float = 0.0  # when the trace begins, in Unix seconds: only a schedule asks
-
-
-BY_DEFAULT: Final = Scaling()
-
-
-@dataclass(frozen=True, slots=True)
 class Setting:
     """What a policy may be built from. Only bounds of what is possible look at `arrivals`."""
 
@@ -165,7 +155,19 @@ class Setting:
     bounds: Bounds
     targets: Targets
     arrivals: tuple[Arrival, ...] = ()
-    scaling: Scaling = BY_DEFAULT
+    # What the operator would read from the service's spec; None: its defaults.
+    rules: autoscale.Policy | None = None
+    began: float = 0.0  # when the trace begins, in Unix seconds: only a schedule asks
+
+    @property
+    def allowed(self) -> Bounds:
+        """The bounds that every policy is held to: those given, and what a budget pays for."""
+        budget = None if self.rules is None else self.rules.budget
+        if budget is None:
+            return self.bounds
+        # Nobody starts a service that its budget does not pay for, or whose price is not known.
+        most = min(self.bounds.maximum, budget.allows or 0)
+        return Bounds(min(self.bounds.minimum, most), most, min(self.bounds.initial, most))
 
 
 class Policy(Protocol):

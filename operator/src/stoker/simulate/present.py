@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from stoker import autoscale
-from stoker.autoscale.policy import DEFAULT_QUANTILE, utilization_of
+from stoker.api.scaling import ScalingTarget
+from stoker.autoscale import latency
+from stoker.autoscale.policy import utilization_of
 from stoker.model.load import EngineSample, FrontendSample, Load
 from stoker.model.moment import Moment
 from stoker.model.scale import History
@@ -21,6 +23,8 @@ from stoker.simulate.policy import Decision, Pipeline, Policy, Sample, Setting, 
 # `stoker.telemetry.sampler`: two seconds between looks; from a held request to the decision a
 # tenth of one (benchmarks/README.md: p50 103 ms to the pod).
 _PIPELINE: Final = Pipeline(tick_s=2.0, scrape_s=2.0, lag_s=0.0, wake_s=0.1)
+_QUEUE_TARGET: Final = ScalingTarget().queue_depth
+_TIMED: Final = replace(_PIPELINE, timed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +33,12 @@ class Stoker:
 
     name: str
     rules: autoscale.Policy
-    pipeline: Pipeline = _PIPELINE
     began: float = 0.0  # Unix seconds of the trace's beginning
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """Histograms are read where a target needs them."""
+        return _TIMED if self.rules.latency else _PIPELINE
 
     def begin(self) -> History:
         """An operator that has just started."""
@@ -42,12 +50,14 @@ class Stoker:
         seen = autoscale.Sample(sample.wanted, sample.ready, load)
         answer = autoscale.decide(self.rules, history, seen, Moment(now, self.began + now))
         reason = f"{answer.verdict.reason}: {answer.verdict.message}"
-        return Decision(answer.replicas, reason, answer.history)
+        notice = latency.words(self.rules, answer.history.latencies, now).strip()
+        return Decision(answer.replicas, reason, answer.history, notice)
 
 
 def stoker(setting: Setting, parameter: float | None) -> Policy:
-    """As the API has it by default; its parameter is the quantile of its forecast, below 1."""
-    quantile = DEFAULT_QUANTILE if parameter is None else min(0.999, parameter)
+    """As the spec has it, or the API by default; its parameter is the forecast's quantile."""
+    rules = _rules(setting)
+    quantile = rules.quantile if parameter is None else min(0.999, parameter)
     count = max(1, len(setting.arrivals))
     # The lengths that a user would state: those of the whole trace.
     prompt = sum(each.input_tokens for each in setting.arrivals) / count
@@ -62,14 +72,14 @@ def stoker(setting: Setting, parameter: float | None) -> Policy:
         setting.targets.itl_s,
     )
     rules = replace(
-        _rules(setting, setting.scaling.queue_target),
+        rules,
         lead_s=setting.starts.lead_s(0.0),
         quantile=quantile,
         utilization=utilization_of(quantile),
         work=work,
     )
     name = "stoker" if parameter is None else f"stoker:{quantile:g}"
-    return Stoker(name, rules, began=setting.scaling.begin)
+    return Stoker(name, rules, setting.began)
 
 
 def stoker_queue(setting: Setting, parameter: float | None) -> Policy:
@@ -77,28 +87,27 @@ def stoker_queue(setting: Setting, parameter: float | None) -> Policy:
 
     Its parameter is `target.queueDepth`.
     """
-    scaling = setting.scaling
-    target = scaling.queue_target if parameter is None else max(1, int(parameter))
+    rules = _rules(setting)
+    target = rules.queue_target if parameter is None else max(1, int(parameter))
     rules = replace(
-        _rules(setting, target),
-        idle_before_zero=scaling.idle_before_zero_s or 600.0,
-        stabilization=scaling.stabilization_s or 300.0,
+        rules,
+        queue_target=target,
+        idle_before_zero=rules.idle_before_zero or 600.0,
+        stabilization=rules.stabilization or 300.0,
+        work=None,
     )
     name = "stoker-queue" if parameter is None else f"stoker-queue:{target}"
-    return Stoker(name, rules, began=scaling.begin)
+    return Stoker(name, rules, setting.began)
 
 
-def _rules(setting: Setting, queue_target: int) -> autoscale.Policy:
-    return autoscale.Policy(
-        min_replicas=setting.bounds.minimum,
-        max_replicas=setting.bounds.maximum,
-        queue_target=queue_target,
+def _rules(setting: Setting) -> autoscale.Policy:
+    bounds = setting.bounds
+    given = setting.rules or autoscale.Policy(0, 1, _QUEUE_TARGET, 1)
+    return replace(
+        given,
+        min_replicas=bounds.minimum,
+        max_replicas=bounds.maximum,
         concurrency=setting.service.max_num_seqs,
-        idle_before_zero=setting.scaling.idle_before_zero_s,
-        stabilization=setting.scaling.stabilization_s,
-        concurrency_target=setting.scaling.concurrency,
-        kv_target=setting.scaling.kv_cache,
-        schedule=setting.scaling.schedule,
     )
 
 
@@ -108,7 +117,9 @@ def load_of(snapshot: Snapshot) -> Load:
         "frontend-0", snapshot.held, snapshot.in_progress, float(snapshot.requests_total)
     )
     engines = [
-        EngineSample(each.pod, each.running, each.waiting, each.kv_share)
+        EngineSample(
+            each.pod, each.running, each.waiting, each.kv_share, ttft=each.ttft, itl=each.itl
+        )
         for each in snapshot.replicas
     ]
     if engines:

@@ -33,6 +33,14 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """What a policy had to say beside its numbers, when it said so first."""
+
+    time: float
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Life:
     """One pod: when it was made, answered, and went; infinity where it did not within the run."""
 
@@ -81,6 +89,7 @@ class Result:
     enough_after: Spread  # over the spells
     end_s: float
     events: int
+    notices: tuple[Notice, ...] = ()
 
 
 def result_of(  # noqa: PLR0917 - a run's leftovers

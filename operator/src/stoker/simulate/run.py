@@ -1,23 +1,23 @@
 """One run: a trace, a service and a policy in; what came of it out.
 
 The loop takes whatever is next, an arrival or an event of the world. Readings of the service go
-through the policy's own pipeline; whatever the policy answers, the bounds are obeyed. A run ends
-some time after the last arrival, at the same moment for every policy; what is not answered by then
-counts as in flight, and as missed.
+through the policy's own pipeline; whatever the policy answers, bounds and budget are obeyed. A run
+ends some time after the last arrival, at the same moment for every policy; what is not answered by
+then counts as in flight, and as missed.
 """
 
 import heapq
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Final
 
 from stoker.planner.batching import Arrival
 from stoker.simulate.frontend import STOKERS_FRONTEND, Frontend
 from stoker.simulate.policy import Policy, Sample, Setting, Snapshot
-from stoker.simulate.result import Change, Result, result_of
+from stoker.simulate.result import Change, Notice, Result, result_of
 from stoker.simulate.world import Kind, Seen, World
 
 # After the last arrival, so that answers end and windows run out.
@@ -61,13 +61,16 @@ class _Run:
             conditions.frontend,
             len(self._arrivals),
             conditions.seed,
+            timed=policy.pipeline.timed,
         )
+        self._bounds = setting.allowed
         self._chance = Random(f"noise {conditions.seed}")  # noqa: S311 - of the simulation's seed
         self._history: Any = policy.begin()
         self._coming: deque[tuple[float, Snapshot]] = deque()
         self._latest: Snapshot | None = None
         self._woken = False
         self._changes: list[Change] = []
+        self._notices: list[Notice] = []
         self._events = 0
 
     @property
@@ -80,7 +83,7 @@ class _Run:
         events = world.events
         last = arrivals[-1].at_s if arrivals else 0.0
         end = last + self._conditions.tail_s
-        bounds, first = self._setting.bounds, self._pipeline.begins_with
+        bounds, first = self._bounds, self._pipeline.begins_with
         world.start_with(bounds.clamp(bounds.initial if first is None else first))
         world.push(0.0, Kind.SCRAPE)
         world.push(0.0, Kind.TICK)
@@ -109,9 +112,10 @@ class _Run:
                     world.advance(pod, time)
             else:
                 handle(time, Kind(kind), pod)
-        return result_of(
+        found = result_of(
             self._setting, self._policy.name, world, tuple(self._changes), end, self._events
         )
+        return replace(found, notices=tuple(self._notices))
 
     def _handle(self, now: float, kind: Kind, pod: Any) -> None:  # noqa: ANN401 - Pod, by kind
         world = self._world
@@ -148,7 +152,7 @@ class _Run:
         return self._world.snapshot(now, self._pipeline.noise, self._chance)
 
     def _decide(self, now: float, told: tuple[Snapshot, ...] = ()) -> None:
-        world, bounds = self._world, self._setting.bounds
+        world = self._world
         visible: list[Snapshot] = []
         while self._coming and self._coming[0][0] <= now:
             visible.append(self._coming.popleft()[1])
@@ -159,7 +163,9 @@ class _Run:
         sample = Sample(world.wanted, len(staying), world.ready, tuple(visible), self._latest)
         decision = self._policy.decide(self._history, sample, now)
         self._history = decision.history
-        replicas = bounds.clamp(decision.replicas)
+        if decision.notice and decision.notice not in {each.words for each in self._notices}:
+            self._notices.append(Notice(now, decision.notice))
+        replicas = self._bounds.clamp(decision.replicas)
         if replicas != world.wanted:
             self._changes.append(Change(now, world.wanted, replicas, decision.reason))
             world.scale_to(replicas, now)

@@ -86,3 +86,23 @@ def draw_start(starts: Starts, seed: int, number: int) -> Start:
     life = chance.expovariate(1.0)
     rate = starts.spot_losses_per_hour / 3600
     return Start(phases, granted, healthy, life / rate if rate > 0 else math.inf)
+
+
+@dataclass(slots=True)
+class Nodes:
+    """Free nodes that have the image."""
+
+    warm: int
+    left: list[float] = field(default_factory=list)  # when each goes, rising
+
+    def take(self, now: float) -> bool | None:
+        """One of them: whether it is there for good; None where a new one has to come."""
+        while self.left and self.left[0] <= now:
+            self.left.pop(0)
+        if self.warm:
+            self.warm -= 1
+            return True
+        if self.left:
+            self.left.pop()
+            return False
+        return None

@@ -17,7 +17,7 @@ import heapq
 import math
 from array import array
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from random import Random
 
@@ -26,7 +26,8 @@ from stoker.simulate.frontend import Frontend
 from stoker.simulate.limit import Look
 from stoker.simulate.policy import ReplicaSignal, Snapshot
 from stoker.simulate.service import Service
-from stoker.simulate.starts import Start, Starts, draw_start
+from stoker.simulate.starts import Nodes, Start, Starts, draw_start
+from stoker.simulate.times import Times
 
 
 class Kind(IntEnum):
@@ -58,6 +59,7 @@ class Pod:
     deleted: float = math.inf
     scheduled: float = math.inf  # its next event in the heap
     worked: tuple[float, int] = (0.0, 0)  # seconds and steps when the frontend's rule looked last
+    times: Times | None = None  # where somebody reads them
 
     @property
     def name(self) -> str:
@@ -86,37 +88,25 @@ class Seen:
     cut: int = 0
 
 
-@dataclass(slots=True)
-class _Nodes:
-    """Free nodes that have the image."""
-
-    warm: int
-    left: list[float] = field(default_factory=list)  # when each goes, rising
-
-    def take(self, now: float) -> bool | None:
-        """One of them: whether it is there for good; None where a new one has to come."""
-        while self.left and self.left[0] <= now:
-            self.left.pop(0)
-        if self.warm:
-            self.warm -= 1
-            return True
-        if self.left:
-            self.left.pop()
-            return False
-        return None
-
-
 class World:
     """The state of one run."""
 
     def __init__(
-        self, service: Service, starts: Starts, frontend: Frontend, requests: int, seed: int
+        self,
+        service: Service,
+        starts: Starts,
+        frontend: Frontend,
+        requests: int,
+        seed: int,
+        *,
+        timed: bool = False,
     ) -> None:
         self._service = service
         self._starts = starts
         self._frontend = frontend
         self._seed = seed
-        self._nodes = _Nodes(starts.warm_nodes)
+        self._timed = timed
+        self._nodes = Nodes(starts.warm_nodes)
         self._order = 0
         self._limit: float = math.inf if frontend.rule is None else frontend.rule.begins_with
         self._held: deque[tuple[float, Job]] = deque()
@@ -173,6 +163,8 @@ class World:
                     count(pod.engine.waiting),
                     share(pod.engine.kv_share),
                     pod.engine.kv_tokens,
+                    () if pod.times is None else pod.times.ttft,
+                    () if pod.times is None else pod.times.itl,
                 )
                 for pod in self._serving
             ),
@@ -226,6 +218,8 @@ class World:
         pod.scheduled = math.inf
         seen, engine = self.seen, pod.engine
         ended = engine.advance()
+        if pod.times is not None:
+            pod.times.count(engine, now)
         for job in engine.first_tokens:
             ttft = now - job.request.at_s
             seen.ttft[job.number] = ttft
@@ -353,6 +347,7 @@ class World:
         found = there or node is not None
         node_after = 0.0 if found else start.phases["node"] if start.granted else math.inf
         pod = Pod(number, now, start, engine, node_after, from_warm=node is True)
+        pod.times = Times() if self._timed else None
         self.pods.append(pod)
         if not there:
             pod.ready = now + start.ready_after_s(node_there=found)

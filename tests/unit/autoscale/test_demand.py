@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stoker.autoscale import Policy
 from stoker.autoscale.demand import (
@@ -128,6 +130,39 @@ def test_silence_is_seen_within_the_short_window() -> None:
     for second in range(302, 334, 2):
         arrivals = count_arrivals(arrivals, 0.0, float(second))
     assert rate_of(arrivals, 332.0) == 0.0
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.15, 0.2, 0.5, 1.0, 10.0])
+def test_a_rate_that_has_ended_does_not_come_back(rate: float) -> None:
+    arrivals = evenly(rate, 300.0)
+    before, rates = rate, []
+    for second in range(302, 602, 2):
+        arrivals = count_arrivals(arrivals, 0.0, float(second))
+        rates.append(rate_of(arrivals, float(second)))
+        assert rates[-1] <= before * 1.0001
+        before = rates[-1]
+    # What may be chance is believed for as long as the long window has it.
+    ends = 30 if rate > 0.18 else LONG_S
+    assert [bool(each) for each in rates] == [2 * look < ends - 2 for look in range(150)]
+    # The next request counts from the end of the last ones.
+    arrivals = count_arrivals(arrivals, 1.0, 602.0)
+    assert rate_of(arrivals, 602.0) == pytest.approx(1 / LONG_S, rel=0.04)
+
+
+@given(st.lists(st.integers(0, 40), max_size=90), st.lists(st.integers(0, 3), max_size=30))
+def test_silence_stays_silent(many: list[int], few: list[int]) -> None:
+    arrivals, time = count_arrivals((), 0.0, 0.0), 0.0
+    for came in (*many, *few):
+        time += 2
+        arrivals = count_arrivals(arrivals, float(came), time)
+    rates = []
+    for _ in range(90):
+        time += 2
+        arrivals = count_arrivals(arrivals, 0.0, time)
+        rates.append(rate_of(arrivals, time))
+    ended = rates.index(0.0)
+    assert ended <= 62
+    assert not any(rates[ended:])
 
 
 def test_arrivals_are_remembered_as_long_as_needed() -> None:

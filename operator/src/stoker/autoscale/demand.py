@@ -10,7 +10,8 @@ What a request takes of a replica follows from the replica's pace (`Work`) and t
 the last requests. Requests are counted at the frontends, lengths by the
 engines. Where nobody knows a replica's pace, the requests in progress over those that a replica
 computes and keeps waiting must do. Short windows see bursts soon, long ones do not mistake chance
-for a change: the longer one holds unless the shorter differs by more than chance explains. The
+for a change: the longer one holds unless the shorter differs by more than chance explains; what
+came before a silence that is no chance is forgotten. The
 shortest are for rises alone: a replica that is asked for ten seconds later comes ten seconds later.
 """
 
@@ -65,8 +66,7 @@ def demand_of(policy: Policy, history: History, load: Load, time: float) -> Dema
 def rate_of(arrivals: Arrivals, time: float) -> float:
     """Requests per second now."""
     short, long = (_rate(arrivals, time, window) for window in (SHORT_S, LONG_S))
-    chance = math.sqrt(max(long, 1 / LONG_S) / SHORT_S)
-    rate = short if abs(short - long) > _CHANCE * chance else long
+    rate = short if _changed(short, long) else long
     for window in SUDDEN_S:
         sudden = _rate(arrivals, time, window)
         chance = math.sqrt(max(rate, 1 / window) / window)
@@ -82,7 +82,21 @@ def count_arrivals(arrivals: Arrivals, came: float, time: float) -> Arrivals:
     first = 0
     while first + 1 < len(arrivals) and arrivals[first + 1][0] <= time - LONG_S:
         first += 1
-    return (*arrivals[first:], (time, total))
+    kept = (*arrivals[first:], (time, total))
+    return kept if came else _without_what_ended(kept, time)
+
+
+def _without_what_ended(arrivals: Arrivals, time: float) -> Arrivals:
+    """After a silence that is no chance, from the silence on.
+
+    While it goes on, the long window loses what came before. So the little that is left of it would
+    look like chance again, for the last seconds of the window, and the rate would come back.
+    """
+    short, long = (_rate(arrivals, time, window) for window in (SHORT_S, LONG_S))
+    if short > 0 or not _changed(short, long):
+        return arrivals
+    last = arrivals[-1][1]
+    return tuple(entry for entry in arrivals if entry[1] == last)
 
 
 def measure_lengths(history: History, engines: Iterable[EngineSample]) -> History:
@@ -124,6 +138,12 @@ def _kept(
 ) -> Mapping[str, tuple[float, float, float]]:
     """The same object where nothing changed, so that histories compare quickly."""
     return before if before == now else now
+
+
+def _changed(short: float, long: float) -> bool:
+    """Whether the windows differ by more than chance explains."""
+    chance = math.sqrt(max(long, 1 / LONG_S) / SHORT_S)
+    return abs(short - long) > _CHANCE * chance
 
 
 def _rate(arrivals: Arrivals, time: float, window: float) -> float:

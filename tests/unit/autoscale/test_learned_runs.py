@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from stoker.autoscale import Policy, Sample, decide
+from stoker.autoscale.demand import SHORT_S
 from stoker.autoscale.memory import LEAST_IDLE_S, TURN_S
 from stoker.model import reasons
 from stoker.model.load import EngineSample, FrontendSample, Load
@@ -109,6 +110,17 @@ def test_an_idle_service_goes_to_zero_once_its_silences_are_long() -> None:
     time, _ = zeros[-1]
     assert LEAST_IDLE_S <= time % 4000 - 100 <= TURN_S + 120
     assert found.replicas == 0
+
+
+def test_a_silence_begins_once_and_with_the_end_of_the_requests() -> None:
+    run = Run()
+    run.go(1000.0, lambda _: 1.0)
+    run.go(1060.0, lambda _: 0.0)
+    began = run.history.learned.quiet_since
+    assert began is not None
+    assert 1000 < began <= 1000 + SHORT_S + 6
+    run.go(1400.0, lambda _: 0.0)
+    assert run.history.learned.quiet_since == began
 
 
 def test_a_service_with_short_silences_keeps_its_replica() -> None:

@@ -1,4 +1,4 @@
-"""The command line: `stoker run`, `plan`, `why`, `simulate`, `crd`, `version`."""
+"""The command line: `stoker run`, `plan`, `why`, `cache`, `simulate`, `crd`, `version`."""
 
 import sys
 from importlib.metadata import version as version_of
@@ -9,6 +9,7 @@ import typer
 import uvloop
 
 from stoker.api.crd import crd_files
+from stoker.commands.cache import app as cache
 from stoker.commands.plan import plan
 from stoker.commands.simulate import simulate_command
 from stoker.commands.why import why
@@ -27,6 +28,7 @@ app = typer.Typer(
 
 app.command()(plan)
 app.command()(why)
+app.add_typer(cache, name="cache")
 app.command(name="simulate")(simulate_command)
 
 

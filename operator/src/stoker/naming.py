@@ -17,6 +17,8 @@ STATUS_FIELD_MANAGER: Final = "stoker-status"
 USER_AGENT: Final = "stoker-operator"
 # Of a person's commands; audit logs tell it from the operator.
 COMMAND_USER_AGENT: Final = "stoker-cli"
+# Caches that a list of models asks for.
+PRELOAD_FIELD_MANAGER: Final = "stoker-preload"
 
 LABEL_SERVICE: Final = "stoker.dev/service"
 LABEL_COMPONENT: Final = "stoker.dev/component"
@@ -45,6 +47,9 @@ ANNOTATION_REREAD: Final = "stoker.dev/reread-model"
 ANNOTATION_RESOLVE: Final = "stoker.dev/resolve-again"
 # The same for its files: another value has every byte read and compared once more.
 ANNOTATION_VERIFY: Final = "stoker.dev/verify-again"
+# On a ConfigMap, by its owner: its list of models becomes caches. On such a cache: the ConfigMap.
+LABEL_PRELOAD: Final = "stoker.dev/preload"
+ANNOTATION_PRELOADED: Final = "stoker.dev/preloaded-by"
 # On a cache's Job: what it does, and on which node where the cache is kept per node.
 ANNOTATION_TASK: Final = "stoker.dev/task"
 ANNOTATION_NODE: Final = "stoker.dev/node"

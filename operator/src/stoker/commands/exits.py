@@ -1,4 +1,4 @@
-"""Exit statuses of the commands; docs/planner.md and docs/scaling.md list them for scripts."""
+"""Exit statuses of the commands; docs/planner.md, docs/scaling.md and docs/caches.md list them."""
 
 from enum import IntEnum
 
@@ -9,9 +9,10 @@ class Exit(IntEnum):
     DONE = 0
     BAD_INPUT = 2  # options, files or a kubeconfig that cannot be used
     REFUSED = 3  # it does not fit, is refused, or is not planned yet
-    NOT_FOUND = 4  # no such service, or no such kind
+    NOT_FOUND = 4  # no such object, or no such kind
     NO_OFFER = 5  # the plan that runs is the one that would be chosen today
     CHANGED = 6  # the offer went, or became another one, while it was being accepted
     FORBIDDEN = 7  # the API server refuses
     UNREACHABLE = 8  # the API server does not answer, or does not take the credentials
-    UNHEALTHY = 9  # the service is not as its spec wants it, and the answer says why
+    UNHEALTHY = 9  # the object is not as its spec wants it, and the answer says why
+    TIMED_OUT = 10  # what was waited for had not come by --timeout; it goes on

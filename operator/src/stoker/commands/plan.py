@@ -18,8 +18,17 @@ from stoker.cluster.client import Client
 from stoker.commands import answers, inputs, present, running, tables
 from stoker.commands.exits import Exit
 from stoker.commands.inputs import InputError
-from stoker.commands.reach import Output, Where, check_names, print_data, with_service
-from stoker.commands.running import CommandError
+from stoker.commands.reach import (
+    Context,
+    Kubeconfig,
+    Namespace,
+    Output,
+    Where,
+    check_names,
+    finish,
+    print_data,
+    with_service,
+)
 from stoker.model.inventory import hints
 from stoker.model.observed import Key
 from stoker.model.plan import Verdict
@@ -29,7 +38,6 @@ from stoker.planner.decide import problem_of
 from stoker.planner.ladder import Rung
 from stoker.planner.ladder import ladder as climb
 from stoker.planner.request import request_of
-from stoker.settings import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +108,9 @@ def plan(  # noqa: PLR0917 - the options, as typer reads them
             help="Show the better plan that a service is offered, and take it.",
         ),
     ] = None,
-    namespace: Annotated[
-        str | None,
-        typer.Option("-n", "--namespace", help="Of the service. Default: the context's."),
-    ] = None,
-    kubeconfig: Annotated[
-        Path | None, typer.Option(help="Default: KUBECONFIG, or ~/.kube/config.")
-    ] = None,
-    context: Annotated[str | None, typer.Option(help="A context of the kubeconfig.")] = None,
+    namespace: Namespace = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
     output: Annotated[Output, typer.Option("-o", "--output", help="Form of the answer.")] = (
         Output.TABLE
     ),
@@ -130,21 +133,15 @@ def plan(  # noqa: PLR0917 - the options, as typer reads them
         nodes,
     )
     where = Where(namespace, kubeconfig, context)
-    try:
+
+    def answer() -> Exit:
         name = _service_name(file, of, accept, files, where)
         if file is not None:
-            status = _plan_file(file, files, output)
-        elif accept is not None:
-            status = with_service(name, where, partial(_accept, output=output))
-        else:
-            status = with_service(name, where, partial(_show, output=output))
-    except (InputError, ConfigError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(Exit.BAD_INPUT) from error
-    except CommandError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(error.exit) from error
-    raise typer.Exit(status)
+            return _plan_file(file, files, output)
+        act = partial(_show if accept is None else _accept, output=output)
+        return with_service(name, where, act)
+
+    finish(answer)
 
 
 def _service_name(

@@ -1,4 +1,4 @@
-"""Reaching one service of a cluster as the user who asks, and the forms that an answer may have."""
+"""Reaching a cluster as the user who asks, the forms that an answer may have, and how it ends."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 import yaml
@@ -16,7 +16,17 @@ from stoker.cluster.client import Client, connect_as_user
 from stoker.commands import running
 from stoker.commands.exits import Exit
 from stoker.commands.inputs import InputError
+from stoker.commands.running import CommandError
 from stoker.model.observed import Key
+from stoker.settings import ConfigError
+
+# What the commands that ask a cluster have in common.
+Namespace = Annotated[
+    str | None,
+    typer.Option("-n", "--namespace", help="Of the object. Default: the context's."),
+]
+Kubeconfig = Annotated[Path | None, typer.Option(help="Default: KUBECONFIG, or ~/.kube/config.")]
+Context = Annotated[str | None, typer.Option(help="A context of the kubeconfig.")]
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
@@ -31,11 +41,24 @@ class Output(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Where a service of a cluster is."""
+    """Where an object of a cluster is."""
 
     namespace: str | None
     kubeconfig: Path | None
     context: str | None
+
+
+def with_cluster(where: Where, act: Callable[[Client, str], Awaitable[Exit]]) -> Exit:
+    """Go to the cluster with the namespace that is meant."""
+
+    async def run() -> Exit:
+        client, default = await connect_as_user(where.kubeconfig, where.context)
+        try:
+            return await act(client, where.namespace or default)
+        finally:
+            await client.close()
+
+    return asyncio.run(run())
 
 
 def with_service(
@@ -43,15 +66,24 @@ def with_service(
 ) -> Exit:
     """Look at a service of the cluster once, and go on from there."""
 
-    async def run() -> Exit:
-        client, default = await connect_as_user(where.kubeconfig, where.context)
-        try:
-            key = Key(where.namespace or default, name)
-            return await act(client, key, await running.read_service(client, key))
-        finally:
-            await client.close()
+    async def run(client: Client, namespace: str) -> Exit:
+        key = Key(namespace, name)
+        return await act(client, key, await running.read_service(client, key))
 
-    return asyncio.run(run())
+    return with_cluster(where, run)
+
+
+def finish(act: Callable[[], Exit]) -> NoReturn:
+    """End a command with its exit status; what went wrong is told on the standard error."""
+    try:
+        status = act()
+    except (InputError, ConfigError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(Exit.BAD_INPUT) from error
+    except CommandError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(error.exit) from error
+    raise typer.Exit(status)
 
 
 def check_names(*names: str | None) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from stoker import naming
 from stoker.cluster.client import MERGE, Client
-from stoker.cluster.kinds import SERVICE
+from stoker.cluster.kinds import CACHE, SERVICE, Kind
 from stoker.commands.exits import Exit
 from stoker.errors import ClusterUnavailable, Conflict, NotFound, Refused, StokerError
 from stoker.model.observed import Key
@@ -27,6 +27,29 @@ class CommandError(StokerError):
     def __init__(self, message: str, status: Exit) -> None:
         super().__init__(message)
         self.exit = status
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A kind that commands are about, and what working on it takes."""
+
+    kind: Kind
+    short: str  # as kubectl calls it
+    rights: str
+
+
+SERVICES: Final = Subject(
+    SERVICE,
+    "infer",
+    "Reading a service takes the right `get` on inferenceservices.stoker.dev, accepting an offer "
+    "`patch` too",
+)
+CACHES: Final = Subject(
+    CACHE,
+    "mc",
+    "Listing caches takes the right `list` on modelcaches.stoker.dev, following one `get`, having "
+    "one verified `patch` too, and making one `create` and `patch`",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +72,15 @@ class Offered:
 
 async def read_service(client: Client, key: Key) -> dict[str, Any]:
     """The object; `CommandError` says why not."""
-    path = SERVICE.path(key.namespace, key.name)
+    return await read(client, key, SERVICES)
+
+
+async def read(client: Client, key: Key, subject: Subject) -> dict[str, Any]:
+    """An object of that kind; `CommandError` says why not."""
     try:
-        return await client.get(path)
+        return await client.get(subject.kind.path(key.namespace, key.name))
     except StokerError as error:
-        raise _told(error, key) from error
+        raise told(error, key, subject) from error
 
 
 def offer_of(body: Mapping[str, Any], key: Key) -> Offered:
@@ -91,7 +118,7 @@ async def accept(client: Client, offered: Offered, seen: Mapping[str, Any]) -> N
             body = await read_service(client, key)
             _require_same(offered, seen, body)
         except StokerError as error:
-            raise _told(error, key) from error
+            raise told(error, key, SERVICES) from error
         else:
             return
     raise CommandError(
@@ -138,26 +165,25 @@ def _require_same(offered: Offered, seen: Mapping[str, Any], now: Mapping[str, A
         )
 
 
-def _told(error: StokerError, key: Key) -> CommandError:
-    """What the API server said, and what to do about it."""
+def told(error: StokerError, key: Key, subject: Subject) -> CommandError:
+    """What the API server said, and what to do about it; a list is told of with an empty name."""
+    kind = subject.kind.name
     match error:
-        case NotFound() if f'"{key.name}" not found' in str(error):
+        case NotFound() if key.name and f'"{key.name}" not found' in str(error):
             return CommandError(
-                f"there is no InferenceService {key.name} in namespace {key.namespace}: check the "
-                "name, or name its namespace with -n; `kubectl get infer -A` lists all",
+                f"there is no {kind} {key.name} in namespace {key.namespace}: check the "
+                f"name, or name its namespace with -n; `kubectl get {subject.short} -A` lists all",
                 Exit.NOT_FOUND,
             )
         case NotFound():
             return CommandError(
-                "the cluster knows no InferenceServices: Stoker is not installed there "
+                f"the cluster knows no {kind}s: Stoker is not installed there "
                 f"(docs/install.md), or the kubeconfig names another cluster ({error})",
                 Exit.NOT_FOUND,
             )
         case Refused():
             return CommandError(
-                f"the API server refuses: {error}. Reading a service takes the right `get` on "
-                "inferenceservices.stoker.dev, accepting an offer `patch` too",
-                Exit.FORBIDDEN,
+                f"the API server refuses: {error}. {subject.rights}", Exit.FORBIDDEN
             )
         case ClusterUnavailable():
             return CommandError(

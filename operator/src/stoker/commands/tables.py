@@ -162,6 +162,11 @@ def titled(title: str, *columns: str) -> Table:
     return table
 
 
+def safe(text: str) -> str:
+    """As text and nothing else: a message may hold words of a pod, and those steer no terminal."""
+    return escape("".join(each if each.isprintable() else " " for each in text))
+
+
 def _times(times: Range) -> str:
     low, high = words.seconds(times.low), words.seconds(times.high)
     return f"{words.seconds(times.typical)} ({low} to {high})"

@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from stoker.cluster.client import Client
 from stoker.commands import answers, inputs, statuses
@@ -21,11 +20,19 @@ from stoker.commands.exits import Exit
 from stoker.commands.explanation import Explanation, Next, explain
 from stoker.commands.findings import Finding
 from stoker.commands.inputs import InputError
-from stoker.commands.reach import Output, Where, check_names, print_data, with_service
-from stoker.commands.running import CommandError
-from stoker.commands.tables import titled
+from stoker.commands.reach import (
+    Context,
+    Kubeconfig,
+    Namespace,
+    Output,
+    Where,
+    check_names,
+    finish,
+    print_data,
+    with_service,
+)
+from stoker.commands.tables import safe, titled
 from stoker.model.observed import Key
-from stoker.settings import ConfigError
 
 _STDIN = "-"
 
@@ -43,33 +50,22 @@ def why(  # noqa: PLR0917 - the options, as typer reads them
             "reads the standard input.",
         ),
     ] = None,
-    namespace: Annotated[
-        str | None,
-        typer.Option("-n", "--namespace", help="Of the service. Default: the context's."),
-    ] = None,
-    kubeconfig: Annotated[
-        Path | None, typer.Option(help="Default: KUBECONFIG, or ~/.kube/config.")
-    ] = None,
-    context: Annotated[str | None, typer.Option(help="A context of the kubeconfig.")] = None,
+    namespace: Namespace = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
     output: Annotated[Output, typer.Option("-o", "--output", help="Form of the answer.")] = (
         Output.TABLE
     ),
 ) -> None:
     """Say why SERVICE has as many replicas as it has, and when that may change."""
     where = Where(namespace, kubeconfig, context)
-    try:
+
+    def answer() -> Exit:
         if file is not None:
-            status = _of_file(file, service, where, output)
-        else:
-            name = _name(service, namespace)
-            status = with_service(name, where, partial(_of_cluster, output=output))
-    except (InputError, ConfigError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(Exit.BAD_INPUT) from error
-    except CommandError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(error.exit) from error
-    raise typer.Exit(status)
+            return _of_file(file, service, where, output)
+        return with_service(_name(service, namespace), where, partial(_of_cluster, output=output))
+
+    finish(answer)
 
 
 def _name(service: str | None, namespace: str | None) -> str:
@@ -108,7 +104,7 @@ def _answer(body: Mapping[str, Any], key: Key, output: Output) -> Exit:
 
 def show(console: Console, found: Explanation) -> None:
     """The explanation for people."""
-    _say(console, f"[bold]{_safe(found.service)}[/]: {_safe(found.summary)}.")
+    _say(console, f"[bold]{safe(found.service)}[/]: {safe(found.summary)}.")
     for each in found.findings:
         _say(console, _finding(each))
     _grid(console, "From the signal to the replicas", _chain(found))
@@ -118,8 +114,8 @@ def show(console: Console, found: Explanation) -> None:
     if found.decisions:
         table = titled("The last changes of the number", "when", "", "why")
         for change in found.decisions:
-            said = _safe(f"{change.reason}: {change.message}")
-            table.add_row(_safe(change.time), f"{change.before} to {change.after}", said)
+            said = safe(f"{change.reason}: {change.message}")
+            table.add_row(safe(change.time), f"{change.before} to {change.after}", said)
         console.print(table)
     _grid(console, "What may change next", [(each.what, _when(each)) for each in found.next])
     rows = [(each.change, f"{each.gain}: {each.why}") for each in found.proposals]
@@ -132,9 +128,9 @@ def _when(each: Next) -> str:
 
 def _finding(each: Finding) -> str:
     style = "bold red" if each.problem else "bold yellow"
-    message = _safe(each.message.rstrip("."))
-    remedy = f" {_safe(each.remedy)}" if each.remedy else ""
-    return f"[{style}]{_safe(each.reason)}[/]: {message}.{remedy}"
+    message = safe(each.message.rstrip("."))
+    remedy = f" {safe(each.remedy)}" if each.remedy else ""
+    return f"[{style}]{safe(each.reason)}[/]: {message}.{remedy}"
 
 
 def _chain(found: Explanation) -> list[tuple[str, str]]:
@@ -186,13 +182,8 @@ def _grid(console: Console, title: str, rows: list[tuple[str, str]]) -> None:
         return
     table = titled(title, "", "")
     for name, text in rows:
-        table.add_row(_safe(name), _safe(text))
+        table.add_row(safe(name), safe(text))
     console.print(table)
-
-
-def _safe(text: str) -> str:
-    """As text and nothing else: a message may hold words of a pod, and those steer no terminal."""
-    return escape("".join(each if each.isprintable() else " " for each in text))
 
 
 def _say(console: Console, text: str) -> None:

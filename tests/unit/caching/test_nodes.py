@@ -169,13 +169,17 @@ def test_every_node_is_verified_on_schedule_and_when_its_owner_asks() -> None:
     assert jobs_on(world, "verify") == ["n1", "n2"]
     world.at += 10
     for node in ("n1", "n2"):
-        world.end("verify", fetched("verify"), node)
+        world.end("verify", fetched("verify", repaired=("both", f"of-{node}")), node)
         world.turn()
     world.settle()
     assert world.jobs() == []
+    assert world.status["repaired"] == ["both", "of-n1", "of-n2"]
     world.at += 86401
     world.turn()
     assert jobs_on(world, "verify") == ["n1", "n2"]
+    world.end("verify", fetched("verify"), "n1")
+    world.settle()
+    assert not world.status.get("repaired")
 
 
 @pytest.mark.parametrize(("nodes", "reason"), [(None, "NodesNotRead"), ((), "NoNodeSelected")])

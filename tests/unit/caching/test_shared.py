@@ -293,6 +293,23 @@ def test_the_owner_may_ask_for_a_verification_once() -> None:
     assert not world.has_job("verify")
 
 
+def test_the_files_that_were_bad_are_named_until_the_next_verification() -> None:
+    world = World()
+    world.ready()
+    for word, bad in (("one", ["a" * 300, "b"]), ("two", ["c"]), ("three", [])):
+        world.annotations[naming.ANNOTATION_VERIFY] = word
+        world.turn()
+        world.end("verify", fetched("verify", repaired=tuple(bad)))
+        world.settle()
+        assert [each[:1] for each in world.status.get("repaired", [])] == [e[:1] for e in bad]
+    world.annotations[naming.ANNOTATION_VERIFY] = "four"
+    world.turn()
+    world.end("verify", fetched("verify", repaired=tuple(f"{n}" * 300 for n in range(20))))
+    world.settle()
+    assert len(world.status["repaired"]) == 8
+    assert max(map(len, world.status["repaired"])) == 100
+
+
 def test_a_claim_that_was_made_anew_is_filled_anew() -> None:
     world = World({"storage": {"existingClaim": {"name": "shared"}}})
     world.existing("shared")

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from stoker import naming
 from stoker.cli import app
 from stoker.commands import caches, cachetable, following
 from stoker.commands.caches import Ending
@@ -16,6 +17,8 @@ from stoker.commands.exits import Exit
 from stoker.commands.following import Bar, Beats, Patience, follow, screen_of
 from stoker.commands.running import CommandError
 from stoker.errors import ClusterUnavailable
+from stoker_worker.cachecontract import FetchReason
+from tests.unit.caching.worlds import World, fetched
 
 NOW = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 GIB = 2**30
@@ -244,6 +247,69 @@ def test_options_that_cannot_be_used(arguments: list[str], said: str) -> None:
     result = run(*arguments)
     assert result.exit_code == Exit.BAD_INPUT, result.output
     assert said in result.stderr
+
+
+PER_NODE = {"storage": {"perNode": {"storageClassName": "local"}}}
+
+
+def of(world: World) -> dict[str, Any]:
+    """The object as the API server would have it."""
+    metadata = {"name": "llama", "namespace": "chat", "generation": world.generation}
+    return {"metadata": metadata, "spec": world.spec, "status": dict(world.status)}
+
+
+@pytest.mark.parametrize("repaired", [(), ("model-00003.safetensors",)])
+def test_what_the_operator_writes_is_understood(repaired: tuple[str, ...]) -> None:
+    world = World()
+    assert caches.warmed(of(world)) is None
+    world.ready()
+    done = caches.warmed(of(world))
+    assert done is not None
+    assert done.exit is Exit.DONE
+    world.annotations[naming.ANNOTATION_VERIFY] = "word"
+    world.turn()
+    assert caches.proven(of(world), "word", frozenset()) is None
+    world.end("verify", fetched("verify", repaired=repaired))
+    world.settle()
+    good = caches.proven(of(world), "word", frozenset())
+    assert good is not None
+    assert (good.exit, good.repaired) == (Exit.DONE, repaired)
+
+
+def test_a_failed_job_of_the_operator_is_understood() -> None:
+    world = World()
+    world.ready()
+    world.annotations[naming.ANNOTATION_VERIFY] = "word"
+    world.turn()
+    world.fail("verify", FetchReason.DIGEST_MISMATCH, "model-00003.safetensors", 2)
+    world.settle()
+    bad = caches.proven(of(world), "word", frozenset())
+    assert bad is not None
+    assert bad.exit is Exit.UNHEALTHY
+    assert "DigestMismatch: model-00003.safetensors" in bad.words
+
+
+def test_nodes_of_the_operator_are_understood() -> None:
+    world = World(PER_NODE)
+    world.nodes = ("n1", "n2")
+    world.resolve()
+    world.bind()
+    for node in ("n1", "n2"):
+        assert caches.warmed(of(world)) is None
+        world.turn()
+        world.fetch(node)
+    world.settle()
+    assert caches.warmed(of(world)) is not None
+    world.annotations[naming.ANNOTATION_VERIFY] = "word"
+    for node in ("n1", "n2"):
+        world.turn()
+        assert caches.proven(of(world), "word", frozenset()) is None
+        world.end("verify", fetched("verify", repaired=(f"of-{node}",)), node)
+        world.turn()
+    world.settle()
+    good = caches.proven(of(world), "word", frozenset())
+    assert good is not None
+    assert good.repaired == ("of-n1", "of-n2")
 
 
 class Steps:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from stoker.api.fields import Resource, keyed_by, no_duplicates
+from stoker.api.fields import ATOMIC, Resource, keyed_by, no_duplicates
 from stoker.api.status import Condition
 
 _TIME: Final[dict[str, Any]] = {"format": "date-time"}
@@ -131,6 +131,14 @@ class ModelCacheStatus(Resource):
     verified: str | None = Field(
         default=None,
         description="Value of the annotation stoker.dev/verify-again that was obeyed last.",
+    )
+    repaired: list[str] = Field(
+        default_factory=list,
+        description=(
+            "Files that the last verification found bad, put aside and fetched again; a long list "
+            "is cut."
+        ),
+        json_schema_extra=ATOMIC,
     )
     demands: str | None = Field(
         default=None, description="Digest of what the spec demanded of the files."

@@ -20,6 +20,9 @@ _NODE_WORDS: Final = 160
 # Words of at most this many nodes are kept, as the whole status stays below 16 KiB.
 _WORDY_NODES: Final = 8
 _WORDS: Final = 1000
+# Names of files that are kept, and characters of each.
+_FILES: Final = 8
+_FILE_WORDS: Final = 100
 
 # How long to wait after a failure: the first time, and at most. What stands may be put right where
 # nobody sees it, in a Secret or at the source; so it is asked for again as well, but rarely.
@@ -92,6 +95,7 @@ class Memory:
     attempt: Attempt | None = None
     verified_at: float | None = None
     verified: str = ""  # the owner's word that was obeyed last
+    repaired: tuple[str, ...] = ()  # files that the last verification found bad
     demands: str = ""
     nodes: Mapping[str, NodeMemory] = field(default_factory=dict)
     nodes_of: str = ""
@@ -105,6 +109,7 @@ class Memory:
             attempt=_attempt(status.get("attempt")),
             verified_at=_unix(status.get("lastVerified")),
             verified=str(status.get("verified") or ""),
+            repaired=_names(status.get("repaired")),
             demands=str(status.get("demands") or ""),
             nodes=_nodes(status.get("nodes")),
             nodes_of=str((status.get("nodes") or {}).get("of") or ""),
@@ -115,6 +120,7 @@ class Memory:
         told: dict[str, Any] = {
             "lastVerified": _time(self.verified_at),
             "verified": self.verified,
+            "repaired": [cut(name, _FILE_WORDS) for name in self.repaired[:_FILES]],
             "demands": self.demands,
         }
         if self.resolved is not None:
@@ -177,6 +183,12 @@ class Memory:
     def with_node(self, name: str, node: NodeMemory) -> "Memory":
         """With another memory of one node."""
         return replace(self, nodes={**self.nodes, name: node})
+
+
+def _names(told: Any) -> tuple[str, ...]:  # noqa: ANN401 - whatever the status has
+    if not isinstance(told, list):
+        return ()
+    return tuple(each for each in told if isinstance(each, str))
 
 
 def _content(status: Mapping[str, Any]) -> Content | None:

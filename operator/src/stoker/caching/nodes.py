@@ -54,7 +54,7 @@ def advance(context: Context, memory: Memory, resolved: Resolved) -> Step:
     )
     if context.verify_word not in {"", memory.verified}:
         again = {name: replace(node, verified_at=_AT_ONCE) for name, node in memory.nodes.items()}
-        memory = replace(memory, nodes=again, verified=context.verify_word)
+        memory = replace(memory, nodes=again, verified=context.verify_word, repaired=())
     if not nodes:
         return _nowhere(
             memory,
@@ -162,7 +162,10 @@ class _Round:
         if ran.result is not None:
             self.latest = ran.result
             self.events.extend(repaired(ran.result, f" on node {name}"))
-            self.memory = self.memory.with_node(
+            # What the owner asked for is told of all nodes together.
+            before = self.memory.repaired if node.verified_at == _AT_ONCE else ()
+            bad = tuple(dict.fromkeys((*before, *ran.result.repaired)))
+            self.memory = replace(self.memory, repaired=bad).with_node(
                 name, NodeMemory(ready=True, verified_at=self.context.now.unix)
             )
         elif ran.failed is not None:

@@ -63,6 +63,7 @@ def _fetch(context: Context, memory: Memory, resolved: Resolved) -> Step:
             attempt=None,
             verified_at=context.now.unix,
             verified=context.verify_word,
+            repaired=tuple(ran.result.repaired),
             demands=context.demands,
         )
         return Step("Ready", done, keep=kept(ran), events=repaired(ran.result))
@@ -86,6 +87,7 @@ def _verify(context: Context, memory: Memory, resolved: Resolved) -> Step:
             attempt=None,
             verified_at=context.now.unix,
             verified=context.verify_word,
+            repaired=tuple(ran.result.repaired),
         )
         event = Event("Normal", reasons.VERIFIED, verified_words(ran))
         return Step("Ready", done, keep=kept(ran), events=(*repaired(ran.result), event))

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from stoker import naming
-from stoker.api import preload
+from stoker.caching import preload
 from stoker.clock import SystemClock
 from stoker.cluster.client import APPLY, MERGE, Client
 from stoker.cluster.kinds import CACHE, SERVICE

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from stoker.api import modelcache
+from stoker.caching.words import size
 from stoker.cluster.store import source_of_cache, uses
 from stoker.commands.exits import Exit
 from stoker.commands.statuses import condition, mapping, mappings, text, whole
@@ -15,7 +16,6 @@ from stoker.commands.statuses import condition, mapping, mappings, text, whole
 READY: Final = "Ready"
 _ENDED: Final = frozenset({"Degraded", "Failed"})
 _WORKING: Final = frozenset({"Resolving", "Pending", "Fetching", "Verifying"})
-_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +112,6 @@ def _is_user(service: Mapping[str, Any], name: str, source: str) -> bool:
         return named == name
     # The spec is as the API server took it.
     return uses(service, name, source)
-
-
-def size(count: float) -> str:
-    """Bytes for people: 512 B, 15.9 GiB."""
-    value, unit = float(count), 0
-    while value >= 1024 and unit < len(_UNITS) - 1:
-        value, unit = value / 1024, unit + 1
-    return f"{value:.0f} {_UNITS[unit]}" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"
 
 
 def amount(cache: CacheView) -> str:

@@ -1,4 +1,4 @@
-"""Exit statuses of the commands; docs/planner.md, docs/scaling.md and docs/caches.md list them."""
+"""Exit statuses of the commands; docs/planner.md, scaling.md and cache-commands.md list them."""
 
 from enum import IntEnum
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoker import naming
-from stoker.api import preload
 from stoker.api.modelcache import ModelCache
-from stoker.api.preload import Entry, Preloads
+from stoker.caching import preload
+from stoker.caching.preload import Entry, Preloads
 
 GOOD = """
 - name: qwen

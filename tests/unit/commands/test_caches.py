@@ -22,7 +22,7 @@ from tests.unit.caching.worlds import World, fetched
 
 NOW = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 GIB = 2**30
-CONTENT = {
+CONTENT: dict[str, Any] = {
     "digest": "d" * 64,
     "revision": "abc",
     "bytes": 16 * GIB,
@@ -31,7 +31,7 @@ CONTENT = {
     "folder": "llama-1",
     "lastVerified": "2025-12-31T21:00:00Z",
 }
-FETCHING = {
+FETCHING: dict[str, Any] = {
     "phase": "Fetching",
     "observedGeneration": 1,
     "resolved": {"revision": "abc", "bytes": 16 * GIB, "files": 9},
@@ -249,7 +249,7 @@ def test_options_that_cannot_be_used(arguments: list[str], said: str) -> None:
     assert said in result.stderr
 
 
-PER_NODE = {"storage": {"perNode": {"storageClassName": "local"}}}
+PER_NODE: dict[str, Any] = {"storage": {"perNode": {"storageClassName": "local"}}}
 
 
 def of(world: World) -> dict[str, Any]:

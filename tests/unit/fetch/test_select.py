@@ -35,7 +35,7 @@ def _index(*shards: str) -> dict[str, Any]:
 
 
 def _paths(selection: Selection) -> list[str]:
-    return [file.path for file in selection.files]
+    return sorted(file.path for file in selection.files)
 
 
 SHARDS = [f"model-{n:05}-of-00004.safetensors" for n in range(1, 5)]
@@ -219,6 +219,11 @@ def test_a_size_below_nothing(size: int) -> None:
     files = [RemoteFile("config.json", size), RemoteFile("model.safetensors", 5)]
     with pytest.raises(FetchError, match="bytes"):
         select(files, {"config.json": json.dumps(LLAMA).encode()})
+
+
+def test_the_order_is_the_sources() -> None:
+    paths = ["model.safetensors", "tokenizer.json", "1_Pooling/config.json", "config.json"]
+    assert [file.path for file in _select([*NOISE, *paths], LLAMA).files] == paths
 
 
 def test_a_path_twice() -> None:

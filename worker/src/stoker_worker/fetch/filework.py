@@ -47,6 +47,14 @@ class Hasher:
         return "" if self._git is None else self._git.hexdigest()
 
 
+# Of a file; a journal lies on a volume that others write, and must not fill the memory.
+_MOST_CHUNKS = 1_000_000
+
+
+def _absurd(recorded: Recorded) -> bool:
+    return recorded.size // recorded.chunk > _MOST_CHUNKS
+
+
 @dataclass(slots=True, eq=False)
 class FileWork:
     """A file on its way."""
@@ -70,7 +78,7 @@ class FileWork:
         """Begin, or go on with what an earlier job recorded."""
         git = remote.sha256 is None and remote.git_sha1 is not None
         hasher = Hasher(remote.size, git=git)
-        if recorded is None or recorded.size != remote.size:
+        if recorded is None or recorded.size != remote.size or _absurd(recorded):
             return FileWork(number, remote, Chunks(remote.size, CHUNK), hasher)
         chunks = Chunks(remote.size, recorded.chunk)
         for index in recorded.done:

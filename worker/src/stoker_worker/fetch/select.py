@@ -56,7 +56,7 @@ _SHOWN = 4
 class Selection:
     """What is to be fetched, and what is not."""
 
-    files: tuple[RemoteFile, ...]  # by path
+    files: tuple[RemoteFile, ...]  # in the source's order
     left_out: int  # files that no engine needs
     left_bytes: int
 
@@ -96,7 +96,7 @@ def select(
     names |= _beside(top, mistral=CONFIG not in top)
     names |= _code(top, texts, allow_code=allow_code)
     names |= _below(sorted(usable), allow_pickle=allow_pickle)
-    selected = tuple(usable[path] for path in sorted(names))
+    selected = tuple(file for path, file in usable.items() if path in names)
     _refuse_lies(selected)
     left = [file for file in files if file.path not in names]
     return Selection(selected, len(left), sum(max(0, file.size) for file in left))

@@ -103,8 +103,9 @@ class Transfer:
 
     def _prepare(self, files: Sequence[RemoteFile], revision: str) -> list[FileWork]:
         recorded = self._journal.read(revision)
-        # What is small first; what is large in the order of its names, as an engine reads it.
-        ordered = sorted(files, key=lambda file: (file.size > RUN * CHUNK, file.path))
+        # What is small first. Of a compressed archive all files in their order, since it is read
+        # again from its start for a file that was passed.
+        ordered = sorted(files, key=lambda file: file.ranges and file.size > RUN * CHUNK)
         works = []
         for number, remote in enumerate(ordered):
             found = self._partial.state(remote.path)

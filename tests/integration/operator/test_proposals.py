@@ -11,6 +11,7 @@ from stoker.naming import Component
 from tests.integration.operator.pods import Engine, Frontend, make_ready
 from tests.integration.operator.support import (
     OperatorProcess,
+    condition,
     least_rights,
     operator_writes,
     service,
@@ -87,7 +88,14 @@ def test_full_places_are_told_and_nothing_is_changed_for_them(
         page.running, page.cache = 2, 0.01
         make_ready(plane, namespace, "tiny", Component.FRONTEND, frontend)
         make_ready(plane, namespace, "tiny", Component.ENGINE, page)
-        runs = wait_for("its Deployment", engine)
+        wait_for(
+            "it serves",
+            lambda: (
+                (condition(plane, (namespace, "tiny"), "Progressing") or {}).get("reason")
+                == "Settled"
+            ),
+        )
+        runs = engine()
         written = len(operator_writes(plane, namespace))
         (told,) = wait_for("a proposal", lambda: plan().get("proposals"), 60)
         assert told["reason"] == "PlacesFull"
@@ -98,17 +106,17 @@ def test_full_places_are_told_and_nothing_is_changed_for_them(
         assert "tokens/s" in told["gain"]
         events = wait_for("an Event", lambda: _events(plane, namespace, "PlacesFull"))
         assert told["change"] in events[0]["message"]
-        assert engine()["metadata"]["generation"] == runs["metadata"]["generation"]
+        assert engine()["spec"] == runs["spec"]
         assert plan()["configuration"] == before["configuration"]
         others = operator_writes(plane, namespace)[written:]
         assert [uri for _, uri in others if not uri.split("?")[0].endswith(LOOKS)] == []
 
-        page.running = 1
+        page.cache, page.running = 0.005, 1  # requests are as long as before
         wait_for("it goes", lambda: "proposals" not in plan(), 90)
         assert [each["message"] for each in _events(plane, namespace, "PlacesFull")][1:] == []
 
         # The user takes it by writing the field; that is a plan of its own.
-        page.running = 2
+        page.cache, page.running = 0.01, 2
         wait_for("it is there again", lambda: plan().get("proposals"), 60)
         taken = {**SPEC, "optimization": {"batching": {"maxNumSeqs": int(value)}}}
         plane.apply(service("tiny", namespace, **taken))

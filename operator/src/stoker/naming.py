@@ -26,6 +26,12 @@ LABEL_REVISION: Final = "stoker.dev/revision"
 SELECTOR_LABELS: Final = (LABEL_SERVICE, LABEL_COMPONENT, LABEL_REVISION)
 # Of everything that is made for a ModelCache, in place of the service's.
 LABEL_CACHE: Final = "stoker.dev/cache"
+# On a ModelCache that a service's pass has made, because none had its source.
+LABEL_IMPLICIT: Final = "stoker.dev/implicit"
+# Prefix of the labels of nodes; after it the hash of a model's folder.
+MODEL_LABELS: Final = "model.stoker.dev"
+# The init container of an engine pod that waits until its node has the model.
+AWAIT_CONTAINER: Final = "await-model"
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "stoker"
 
@@ -193,3 +199,21 @@ def model_folder(uri: str, revision: str) -> str:
     words = re.sub(r"[^a-z0-9]+", "-", source.partition("://")[2].lower()).strip("-")
     digest = hashlib.sha256(f"{source}\n{revision}".encode()).hexdigest()[:16]
     return f"{words[-40:].strip('-') or 'model'}-{digest}"
+
+
+def model_label(folder: str) -> str:
+    """The label of nodes that hold a model, of a cache that is kept per node."""
+    return f"{MODEL_LABELS}/{folder.rpartition('-')[2]}"
+
+
+def implicit_cache(uri: str, revision: str | None, secret: str | None) -> str:
+    """The ModelCache that services share which name this source, where nobody made one for it.
+
+    The words in front are for people; the hash tells caches apart. At most 40 characters, as for
+    every ModelCache.
+    """
+    source = uri.rstrip("/")
+    words = re.sub(r"[^a-z0-9]+", "-", source.rpartition("/")[2].lower()).strip("-")[:27]
+    told = f"{source}\n{revision or ''}\n{secret or ''}"
+    digest = hashlib.sha256(told.encode()).hexdigest()[:12]
+    return f"{words.strip('-') or 'model'}-{digest}"

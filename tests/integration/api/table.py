@@ -26,6 +26,13 @@ ESTIMATE = {"low": "1", "typical": "2", "high": "3"}
 RATE = {"type": "Pods", "value": 2, "periodSeconds": 60}
 WINDOW = {"cron": "0 8 * * 1-5", "duration": "10h", "minReplicas": 2}
 ADAPTER = {"name": "a", "uri": "pvc://models/a"}
+# What a field excludes, so that it stands in an object of its own and not in EVERYTHING.
+ALONE: dict[str, dict[str, Any]] = {
+    "spec.replicas": {"uri": "pvc://models"},
+    "spec.model.cacheRef": {},
+    "spec.model.revision": {"uri": "hf://org/model"},
+    "spec.model.secretRef": {"uri": "hf://org/model"},
+}
 # What an object needs beside the field that is tried.
 SEEDS: dict[str, dict[str, Any]] = {
     "spec": {"model": {"uri": "pvc://models"}},
@@ -78,10 +85,16 @@ class Case:
         return f"{self.path}:{self.keyword}"
 
 
+def is_alone(path: str) -> bool:
+    """Whether it excludes something that EVERYTHING has."""
+    return any(path == each or path.startswith(f"{each}.") for each in ALONE)
+
+
 def put(path: str, value: Any) -> dict[str, Any]:
     """The smallest object that has the value at the path; a copy, so that it may be changed."""
     value = copy.deepcopy(value)
-    root: dict[str, Any] = {"spec": {"model": {"uri": "pvc://models"}}}
+    models = (model for each, model in ALONE.items() if f"{path}.".startswith(f"{each}."))
+    root: dict[str, Any] = {"spec": {"model": dict(next(models, {"uri": "pvc://models"}))}}
     here: Any = root
     steps = re.findall(r"[^.\[\]{}]+|\[\]|\{[^}]*\}", path)
     walked = ""
@@ -216,9 +229,31 @@ CASES = [
     ),
     # The model.
     Case("spec.model.uri", "pattern", "pvc://models/a/B_1.x/", "pvc://Models", MATCH),
-    Case("spec.model.uri", "pattern", "pvc://models", "hf://models", MATCH),
+    Case("spec.model.uri", "pattern", "hf://org/Model-1.0_x", "hf://-org/model", MATCH),
+    Case("spec.model.uri", "pattern", "oci://r.io:5000/a/b", "hf://token@org/model", MATCH),
     Case("spec.model.uri", "cel[0]", "pvc://models/a..b", "pvc://models/../b", "write pvc://CLAIM"),
-    Case("spec.model.uri", "cel[0]", "pvc://models/a", "pvc://models/.a", "write pvc://CLAIM"),
+    Case("spec.model.uri", "cel[0]", "s3://b/.a/x", "pvc://models/.a", "write pvc://CLAIM"),
+    Case("spec.model.uri", "cel[0]", "gs://bucket/a", "ftp://host/a", "hf://ORG/NAME"),
+    Case("spec.model.uri", "cel[1]", "s3://b/..a/x", "s3://b/../x", "no part of the address"),
+    *_text("spec.model.revision", 256, "refs/pr/1", "-x"),
+    Case("spec.model.secretRef.name", "pattern", "hub.token", "Hub", MATCH),
+    Case("spec.model.secretRef.name", "maxLength", "a" * 253, "a" * 254, LONG),
+    Case("spec.model.cacheRef.name", "pattern", "llama.a", "Llama", MATCH),
+    Case("spec.model.cacheRef.name", "maxLength", "a" * 253, "a" * 254, LONG),
+    Case("spec.model", "cel[0]", {"cacheRef": {"name": "a"}}, {}, "one of uri and cacheRef"),
+    Case("spec.model", "cel[0]", {"uri": "hf://a/b"},
+         {"uri": "hf://a/b", "cacheRef": {"name": "a"}}, "one of uri and cacheRef"),
+    Case("spec.model", "cel[1]", {"uri": "hf://a/b", "revision": "v1"},
+         {"uri": "pvc://a/b", "revision": "v1"}, "a ModelCache has its own"),
+    Case("spec.model", "cel[1]", {"uri": "s3://a/b", "secretRef": {"name": "s"}},
+         {"cacheRef": {"name": "a"}, "secretRef": {"name": "s"}}, "a ModelCache has its own"),
+    Case("spec.model", "cel[2]", {"uri": "https://h/x", "revision": f"sha256:{'a' * 64}"},
+         {"uri": "https://h/x", "revision": "v1"}, "needs model.revision sha256:"),
+    Case("spec.model", "cel[3]", {"uri": "pvc://m", "adapters": [_at("pvc://m/b")]},
+         {"uri": "hf://a/b", "adapters": [_at("pvc://m/b")]}, "go with a model on a claim"),
+    Case("spec.model", "cel[3]", {"cacheRef": {"name": "a"}, "adapters": []},
+         {"cacheRef": {"name": "a"}, "adapters": [_at("pvc://m/b")]},
+         "adapters go with a model on a claim"),
     Case("spec.model.uri", "maxLength", "pvc://" + "a" * 506, "pvc://" + "a" * 507, LONG),
     *_text("spec.model.servedName", 128, "org/Model-1.0:x", "-x"),
     *_text("spec.model.aliases[]", 128, "org/Model-1.0:x", "a b"),
@@ -233,14 +268,14 @@ CASES = [
          "write pvc://CLAIM"),
     Case("spec.model.adapters[].uri", "maxLength", "pvc://models/" + "a" * 499,
          "pvc://models/" + "a" * 500, LONG),
-    Case("spec.model", "cel[0]", {"uri": "pvc://m/a/", "adapters": [_at("pvc://m/a/b")]},
+    Case("spec.model", "cel[4]", {"uri": "pvc://m/a/", "adapters": [_at("pvc://m/a/b")]},
          {"uri": "pvc://m/a/", "adapters": [_at("pvc://m/ab")]}, "write model.uri followed by"),
-    Case("spec.model", "cel[0]", {"uri": "pvc://m", "adapters": [_at("pvc://m/b")]},
+    Case("spec.model", "cel[4]", {"uri": "pvc://m", "adapters": [_at("pvc://m/b")]},
          {"uri": "pvc://m", "adapters": [_at("pvc://other/b")]}, "write model.uri followed by"),
-    Case("spec.model", "cel[1]", {"uri": "pvc://m", "aliases": ["b"], "adapters": [_at("pvc://m/b")]},
+    Case("spec.model", "cel[5]", {"uri": "pvc://m", "aliases": ["b"], "adapters": [_at("pvc://m/b")]},
          {"uri": "pvc://m", "aliases": ["a"], "adapters": [_at("pvc://m/b")]},
          "a name that the model does not have"),
-    Case("spec.model", "cel[1]", {"uri": "pvc://m", "servedName": "b", "adapters": [_at("pvc://m/b")]},
+    Case("spec.model", "cel[5]", {"uri": "pvc://m", "servedName": "b", "adapters": [_at("pvc://m/b")]},
          {"uri": "pvc://m", "servedName": "a", "adapters": [_at("pvc://m/b")]},
          "a name that the model does not have"),
     # The engine.
@@ -490,6 +525,7 @@ EVERYTHING: dict[str, Any] = {
         "model": {
             "name": "llama", "architecture": "LlamaForCausalLM", "parameters": 8, "bytes": 16,
             "digest": "d", "source": "uid/llama", "facts": "{}", "reread": "again",
+            "cache": "llama", "claim": "llama-cache", "revision": "0123",
         },
         "plan": {
             "summary": "1 x cpu", "accelerator": "cpu", "perReplica": 1, "tensor": 1,

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from stoker.api.crd import render_crd
 from stoker.api.v1alpha1 import InferenceService
 from tests.integration.api.schema_walk import constraints, nodes
-from tests.integration.api.table import CASES, EVERYTHING, Case, put
+from tests.integration.api.table import CASES, EVERYTHING, Case, is_alone, put
 
 if TYPE_CHECKING:
     from tests.integration.api.conftest import Judge
@@ -84,6 +84,11 @@ def reach(root: Any, path: str) -> tuple[Any, Any]:
     return parent, key
 
 
+def whole(path: str, alone: dict[str, Any]) -> dict[str, Any]:
+    """EVERYTHING, or the smallest object with the path where that excludes something of it."""
+    return put(path, alone) if is_alone(path) else copy.deepcopy(EVERYTHING)
+
+
 def only(path: str, body: dict[str, Any]) -> dict[str, Any]:
     """Leave out the half that is not tried: spec and status are written through two doors."""
     return {k: v for k, v in body.items() if k != "status" or path.startswith("status")}
@@ -91,7 +96,7 @@ def only(path: str, body: dict[str, Any]) -> dict[str, Any]:
 
 def test_everything_is_everything(judge: Judge) -> None:
     for path in properties():
-        if path == "spec.replicas":  # excluded by scaling, which is there
+        if is_alone(path):
             continue
         parent, key = reach(EVERYTHING, path)
         assert parent[key] is not None, path
@@ -102,8 +107,8 @@ def test_everything_is_everything(judge: Judge) -> None:
 
 @pytest.mark.parametrize("path", properties())
 def test_wrong_type_is_refused_with_its_path(judge: Judge, path: str) -> None:
-    if path == "spec.replicas":
-        body = put(path, "three")
+    if is_alone(path):
+        body = put(path, WRONG[node(path).get("type")])
     else:
         body = copy.deepcopy(EVERYTHING)
         parent, key = reach(body, path)
@@ -120,7 +125,7 @@ def test_wrong_type_is_refused_with_its_path(judge: Judge, path: str) -> None:
     [(path, name) for path, found in nodes(SCHEMA) for name in found.get("required", ())],
 )
 def test_missing_field_is_named(judge: Judge, path: str, name: str) -> None:
-    body = copy.deepcopy(EVERYTHING)
+    body = whole(path, {name: "a"})
     target = body
     if path:
         parent, key = reach(body, path)
@@ -134,7 +139,7 @@ def test_missing_field_is_named(judge: Judge, path: str, name: str) -> None:
 
 @pytest.mark.parametrize("path", [path for path, found in nodes(SCHEMA) if "properties" in found])
 def test_unknown_field_is_refused_with_its_path(judge: Judge, path: str) -> None:
-    body = copy.deepcopy(EVERYTHING)
+    body = whole(path, {"name": "a"})
     target = body
     if path:
         parent, key = reach(body, path)

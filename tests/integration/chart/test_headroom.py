@@ -60,7 +60,7 @@ def engine_of(manifests: list[Manifest], accelerator: str, folder: Path) -> Mani
     file.write_text(config["data"]["config.yaml"])
     platform = platform_of(load_settings(file), "stoker-system")
     spec = worlds.spec(accelerator={"types": [accelerator]})
-    replica = replica_of(worlds.KEY, spec, platform, Run())
+    replica = replica_of(worlds.KEY, spec, platform, worlds.MODELS, Run())
     deployment = render_engine(Owner(worlds.KEY, "uid"), "0123abcd", replica, 1)
     pod: Manifest = deployment["spec"]["template"]["spec"]
     return pod

@@ -118,6 +118,13 @@ def test_a_kill_for_memory_is_seen_in_the_restarted_container() -> None:
     assert failure.reason == "OOMKilled"
 
 
+def test_a_pod_that_waits_for_the_model_of_its_node_says_so() -> None:
+    entry = {"name": "await-model", "state": {"running": {}}}
+    assert observed_pod(pod({"initContainerStatuses": [entry]})).awaits_model
+    entry["state"] = {"terminated": {"exitCode": 0}}
+    assert not observed_pod(pod({"initContainerStatuses": [entry]})).awaits_model
+
+
 def test_an_init_container_that_succeeded_has_not_failed() -> None:
     status = container({"terminated": {"exitCode": 0, "reason": "Completed"}})
     assert observed_pod(pod({"initContainerStatuses": [status]})).failures == ()

@@ -14,6 +14,7 @@ from stoker.plan import measured, revision, stored
 from stoker.plan.conditions import MESSAGE_LIMIT
 from stoker.plan.frontend import frontend_input
 from stoker.plan.measured import Measured
+from stoker.plan.status import CLAIM_LIMIT, REVISION_LIMIT
 from stoker_worker import modelfacts
 from stoker_worker.contract import ENV_CONFIG, Termination, WorkerConfig
 from tests.unit.plan import worlds
@@ -572,7 +573,7 @@ def test_a_service_of_an_older_operator_goes_on_as_it_was() -> None:
     world = new(worlds.PLATFORM, **L4)
     world.settle()
     (old,) = world.replicas()
-    assert old == revision.revision_of(worlds.KEY, world.spec)
+    assert old == revision.revision_of(worlds.KEY, world.spec, worlds.MODELS)
     # As it was stored before there were plans.
     world.status = {**world.status, "plan": "vllm on 1 x nvidia-l4", "model": "llama"}
     world.platform = PLANNING
@@ -714,6 +715,11 @@ def test_the_largest_status_is_below_16_kib() -> None:
         for number in range(3)
     ]
     status["model"]["facts"] = "x" * modelfacts.MAX_BYTES
+    status["model"] |= {
+        "cache": "x" * 40,
+        "claim": "x" * CLAIM_LIMIT,
+        "revision": "x" * REVISION_LIMIT,
+    }
     status.update(worlds.longest_decisions())
     long = {"reason": "RolloutBlocked", "message": "x" * MESSAGE_LIMIT, "observedGeneration": 1}
     for kind in ("Ready", "Progressing", "ModelReady", "Schedulable", "ScaledByOthers"):

@@ -4,10 +4,19 @@ from typing import Any
 
 import pytest
 
+from stoker.api.v1alpha1 import InferenceServiceSpec
+from stoker.model.location import locate
 from stoker.plan import revision
 from tests.unit.plan import worlds
 
-BASE = revision.revision_of(worlds.KEY, worlds.spec())
+
+def named(wanted: InferenceServiceSpec) -> str:
+    location = locate(wanted, None, {})
+    assert location is not None
+    return revision.revision_of(worlds.KEY, wanted, location)
+
+
+BASE = named(worlds.spec())
 
 
 def test_the_hash_is_frozen() -> None:
@@ -20,7 +29,7 @@ def test_the_hash_is_frozen() -> None:
         template={"labels": {"team": "a"}, "resources": {"requests": {"cpu": "1"}}},
     )
     assert BASE == "82d6ce94"
-    assert revision.revision_of(worlds.KEY, full) == "54fc22e6"
+    assert named(full) == "54fc22e6"
 
 
 @pytest.mark.parametrize(
@@ -46,7 +55,7 @@ def test_the_hash_is_frozen() -> None:
     ],
 )
 def test_what_a_replica_is_made_of_makes_a_revision(fields: dict[str, Any]) -> None:
-    assert revision.revision_of(worlds.KEY, worlds.spec(**fields)) != BASE
+    assert named(worlds.spec(**fields)) != BASE
 
 
 @pytest.mark.parametrize(
@@ -62,20 +71,20 @@ def test_what_a_replica_is_made_of_makes_a_revision(fields: dict[str, Any]) -> N
     ],
 )
 def test_what_is_not_part_of_a_replica_does_not(fields: dict[str, Any]) -> None:
-    assert revision.revision_of(worlds.KEY, worlds.spec(**fields)) == BASE
+    assert named(worlds.spec(**fields)) == BASE
 
 
 def test_equal_amounts_are_equal() -> None:
     one = worlds.spec(template={"resources": {"requests": {"cpu": "1000m", "memory": "1Gi"}}})
     same = worlds.spec(template={"resources": {"requests": {"cpu": 1, "memory": "1024Mi"}}})
-    assert revision.revision_of(worlds.KEY, one) == revision.revision_of(worlds.KEY, same)
+    assert named(one) == named(same)
 
 
 def test_order_of_variables_is_nothing() -> None:
     variables = [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]
     one = worlds.spec(engine={"env": variables})
     same = worlds.spec(engine={"env": variables[::-1]})
-    assert revision.revision_of(worlds.KEY, one) == revision.revision_of(worlds.KEY, same)
+    assert named(one) == named(same)
 
 
 def test_an_unknown_type_is_an_error() -> None:

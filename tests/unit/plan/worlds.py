@@ -16,6 +16,7 @@ from stoker.api.v1alpha1 import InferenceServiceSpec
 from stoker.catalog.load import builtin_gpus
 from stoker.model.inventory import Inventory
 from stoker.model.load import Load
+from stoker.model.location import Location, UsedCache, confirmed, locate
 from stoker.model.moment import Moment
 from stoker.model.observed import (
     ContainerFailure,
@@ -103,6 +104,9 @@ def spec(**fields: Any) -> InferenceServiceSpec:
     return InferenceServiceSpec.model_validate({"model": {"uri": "pvc://models/tiny"}, **fields})
 
 
+MODELS = Location("models", "tiny")  # of the usual spec
+
+
 def longest_decisions() -> dict[str, Any]:
     """What a status says of scaling, as long as it may get."""
     status: dict[str, Any] = {"desiredReplicas": 1000}
@@ -165,6 +169,7 @@ class World:
         self.pods: dict[str, ObservedPod] = {}
         self.claims: dict[str, str | None] = {"models": "Bound", "engine-packages": "Bound"}
         self.annotations: dict[str, str] = {}
+        self.cache: UsedCache | None = None  # the model lies in the user's own folder
         self.shared_facts: str | None = None
         self.job_refused: str | None = None
         self.inventory: Inventory | None = None  # nobody looks at nodes
@@ -193,12 +198,16 @@ class World:
             status=self.status,
             deleting=self.deleting,
         )
+        uids = {name: f"uid-{name}" for name, phase in self.claims.items() if phase}
+        meant = None if self.spec_error else locate(self.spec, self.cache, self.status)
         return Observed(
             service=service,
+            location=confirmed(meant, uids),
+            cache=self.cache,
             objects=tuple(self.objects.values()),
             pods=tuple(self.pods.values()),
             claims=self.claims,
-            claim_uids={name: f"uid-{name}" for name, phase in self.claims.items() if phase},
+            claim_uids=uids,
             shared_facts=self.shared_facts,
             job_refused=self.job_refused,
             inventory=self.inventory,

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from stoker import naming
+from stoker.model.location import Location, UsedCache, locate
 from stoker.model.replica import Replica, Run
 from stoker.plan.replica import replica_of
 from stoker.render import engine, objects, support
@@ -57,6 +59,12 @@ SPECS: dict[str, dict[str, Any]] = {
         },
     },
     "choice": {"accelerator": {"types": ["nvidia-a100", "nvidia-l4"]}},
+    "cached": {"model": {"cacheRef": {"name": "llama"}}},
+    # One claim that is another folder on each node.
+    "per-node": {
+        "model": {"cacheRef": {"name": "llama"}},
+        "accelerator": {"types": ["nvidia-a100", "nvidia-l4"]},
+    },
     # The user's flag beside the plan's.
     "planned": {
         "accelerator": {"types": ["nvidia-a100", "nvidia-l4"]},
@@ -65,9 +73,23 @@ SPECS: dict[str, dict[str, Any]] = {
 }
 
 
+CONTENT = Location("llama-cache", "models/org-llama-0123456789abcdef", cache="llama")
+CACHES = {
+    "cached": UsedCache("llama", exists=True, content=CONTENT),
+    "per-node": UsedCache(
+        "llama",
+        exists=True,
+        content=replace(CONTENT, node_label="model.stoker.dev/0123456789abcdef"),
+    ),
+}
+
+
 def replica(name: str) -> Replica:
     run = PLANNED if name == "planned" else Run()
-    return replica_of(worlds.KEY, worlds.spec(**SPECS[name]), worlds.PLATFORM, run)
+    spec = worlds.spec(**SPECS[name])
+    location = locate(spec, CACHES.get(name), {})
+    assert location is not None
+    return replica_of(worlds.KEY, spec, worlds.PLATFORM, location, run)
 
 
 def check_golden(path: Path, manifests: object) -> None:

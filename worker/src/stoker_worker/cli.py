@@ -1,4 +1,4 @@
-"""`stoker-worker install DIR`, `serve`, `facts MODEL_DIR` and `fetch`."""
+"""`stoker-worker` and its commands: `install`, `serve`, `facts`, `fetch` and `await`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ USAGE = f"""usage: stoker-worker install DIR   put the worker into DIR as one fi
        stoker-worker serve         run the engine that {ENV_CONFIG} describes
        stoker-worker facts MODEL_DIR [{ALLOW_PICKLE}]
                                    say what the model in MODEL_DIR is, without loading it
-       stoker-worker fetch         fill or check the model cache that {ENV_FETCH} describes"""
+       stoker-worker fetch         fill or check the model cache that {ENV_FETCH} describes
+       stoker-worker await MODEL_DIR
+                                   end once a model was published in MODEL_DIR"""
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
@@ -50,6 +52,10 @@ def main(arguments: Optional[List[str]] = None) -> int:
         return _fetch(os.environ)
     if words[:1] == ["facts"] and len(words) == 2 + (words[2:] == [ALLOW_PICKLE]):
         return _facts(Path(words[1]), allow_pickle=len(words) == 3)
+    if len(words) == 2 and words[0] == "await":
+        from stoker_worker.awaiting import wait_for  # noqa: PLC0415 - `serve` needs none of it
+
+        return wait_for(Path(words[1]))
     print(USAGE, file=sys.stderr)
     return 2
 

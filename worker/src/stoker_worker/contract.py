@@ -35,6 +35,9 @@ SERVE_COMMAND = ("python3", "-I", "-S", WORKER_APP, "serve")
 # the termination message.
 FACTS_COMMAND = ("python3", "-m", "stoker_worker", "facts")
 ALLOW_PICKLE = "--allow-pickle"
+# Followed by the model's folder, where a cache fills one node after the other: an init container of
+# the worker's image that ends once the model is there. It costs nothing where it is there already.
+AWAIT_COMMAND = ("python3", "-m", "stoker_worker", "await")
 
 # The kubelet keeps 4096 bytes of a message and 12 KiB of a pod's.
 TERMINATION_BYTES = 4000

@@ -43,12 +43,12 @@ _URI_HELP = (
     "https://HOST/PATH or pvc://CLAIM/FOLDER; a revision goes into model.revision, a user or a "
     "token into the Secret of model.secretRef"
 )
-_NO_DOTS = "no part of the address may be '.' or '..': write the path without them"
-_HTTPS_DIGEST = (
+NO_DOTS = "no part of the address may be '.' or '..': write the path without them"
+HTTPS_DIGEST = (
     "an https:// source needs model.revision sha256: followed by the 64 hexadecimal digits of the "
     "file's digest"
 )
-_SHA256 = "^sha256:[0-9a-f]{64}$"
+SHA256 = "^sha256:[0-9a-f]{64}$"
 _ONE_STORAGE = (
     "storage takes exactly one of pvc, existingClaim and perNode: remove the others, or leave "
     "storage out for the administrator's default"
@@ -84,8 +84,8 @@ class CachedModel(Resource):
         json_schema_extra=rules(
             cel(
                 "!self.uri.startsWith('https://') || (has(self.revision) && "
-                f"self.revision.matches('{_SHA256}'))",
-                _HTTPS_DIGEST,
+                f"self.revision.matches('{SHA256}'))",
+                HTTPS_DIGEST,
                 field_path=".revision",
             )
         ),
@@ -95,7 +95,7 @@ class CachedModel(Resource):
         str,
         Field(pattern=_URI_PATTERN, max_length=512),
         matching(f"^({_SCHEMES})://[A-Za-z0-9][A-Za-z0-9._~:/+=,%-]*$", _URI_HELP),
-        matching("^[a-z0-9]+:/(/([^/.]|[.][^/.]|[.][.][^/])[^/]*)*/*$", _NO_DOTS),
+        matching("^[a-z0-9]+:/(/([^/.]|[.][^/.]|[.][.][^/])[^/]*)*/*$", NO_DOTS),
     ] = Field(
         description=(
             "Where the model comes from: hf://ORG/NAME, s3://BUCKET/FOLDER, gs://BUCKET/FOLDER, "
@@ -118,8 +118,8 @@ class CachedModel(Resource):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.uri.startswith("https://") and not re.search(_SHA256, self.revision or ""):
-            raise ValueError(_HTTPS_DIGEST)
+        if self.uri.startswith("https://") and not re.search(SHA256, self.revision or ""):
+            raise ValueError(HTTPS_DIGEST)
         return self
 
 

@@ -321,6 +321,11 @@ class ModelStatus(Resource):
     source: str | None = Field(
         default=None, description="Claim, by uid, and folder that the facts were read from."
     )
+    claim: str | None = Field(default=None, description="The claim, where it is a ModelCache's.")
+    cache: str | None = Field(default=None, description="The ModelCache that it comes from.")
+    revision: str | None = Field(
+        default=None, description="The pinned revision, where it comes from a ModelCache."
+    )
     reread: str | None = Field(
         default=None,
         description="Value of the annotation stoker.dev/reread-model that it was read for last.",

@@ -23,19 +23,18 @@ from pydantic import ConfigDict, Field, model_validator
 
 from stoker.api.fields import (
     ATOMIC,
-    SET,
     Duration,
     Resource,
     between,
     cel,
     keyed_by,
     keys,
-    matching,
     no_duplicates,
     rules,
 )
 from stoker.api.optimization import QUOTED, Optimization, Switch
 from stoker.api.scaling import MinReplicas, Scaling
+from stoker.api.servedmodel import Model
 from stoker.api.status import InferenceServiceStatus
 from stoker.api.template import Template
 
@@ -49,16 +48,8 @@ MAX_NAME_LENGTH = 40
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 
 Accelerators = Annotated[int, Field(ge=1, le=16)]
-ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:-]*$", max_length=128)]
 AcceleratorName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 
-_URI_PATTERN = (
-    r"^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[A-Za-z0-9_][A-Za-z0-9._-]*)*/?$"  # no '..' in it
-)
-_URI_HELP = (
-    "write pvc://CLAIM or pvc://CLAIM/FOLDER: a claim of this namespace and a folder in it; no "
-    "part of the folder may begin with '.'"
-)
 _REPLICAS_OR_SCALING = (
     "replicas and scaling exclude each other: remove replicas to let Stoker scale, or remove "
     "scaling to set replicas yourself (kubectl scale, HPA, KEDA)"
@@ -70,11 +61,6 @@ _RANKS = (
 _SIZES = [f"self.parallelism.{size}" for size in ("tensor", "pipeline", "data")]
 _PRODUCT = " * ".join(f"(has({size}) ? {size} : 1)" for size in _SIZES)
 _ALL = " && ".join(f"has({size})" for size in _SIZES)
-_BELOW = (
-    "an adapter lies in a folder below the model's: write model.uri followed by /FOLDER, for "
-    "example pvc://models/llama/adapters/sql"
-)
-_OWN_NAME = "an adapter needs a name that the model does not have: choose another one"
 _NAME_HELP = (
     f"metadata.name must be a DNS-1035 label of at most {MAX_NAME_LENGTH} characters: lower-case "
     "letters, digits and '-', starting with a letter and ending with a letter or digit"
@@ -96,79 +82,6 @@ class RolloutStrategy(StrEnum):
 
     ROLLING = "rolling"
     RECREATE = "recreate"
-
-
-ClaimUri = Annotated[
-    str,
-    Field(pattern=_URI_PATTERN, max_length=512),
-    matching("^pvc://[^/]+(/[^./][^/]*)*/?$", _URI_HELP),
-]
-
-
-class Adapter(Resource):
-    """A LoRA adapter, served beside the model under a name of its own."""
-
-    name: ModelName = Field(description="The model name that clients send to get this adapter.")
-    uri: ClaimUri = Field(
-        description=(
-            "Where the adapter lives: a folder at most two levels below the model's that holds "
-            "adapter_config.json."
-        ),
-    )
-
-
-class Model(Resource):
-    """Which model is served, and under which names."""
-
-    model_config: ClassVar[ConfigDict] = ConfigDict(
-        json_schema_extra=rules(
-            cel(
-                "!has(self.adapters) || self.adapters.all(a, a.uri.startsWith("
-                "self.uri.endsWith('/') ? self.uri : self.uri + '/'))",
-                _BELOW,
-                field_path=".adapters",
-            ),
-            cel(
-                "!has(self.adapters) || self.adapters.all(a, "
-                "(!has(self.servedName) || a.name != self.servedName) && "
-                "(!has(self.aliases) || !(a.name in self.aliases)))",
-                _OWN_NAME,
-                field_path=".adapters",
-            ),
-        ),
-    )
-
-    uri: ClaimUri = Field(
-        description=(
-            "Where the model lives: pvc://CLAIM or pvc://CLAIM/FOLDER, a PersistentVolumeClaim of "
-            "this namespace and a folder in it that holds config.json."
-        ),
-    )
-    served_name: ModelName | None = Field(
-        default=None,
-        description="The model name that clients send. Default: the name of this object.",
-    )
-    aliases: Annotated[list[ModelName], no_duplicates()] = Field(
-        default_factory=list,
-        description="More names under which the same model answers.",
-        max_length=8,
-        json_schema_extra=SET,
-    )
-    adapters: Annotated[list[Adapter], no_duplicates(lambda adapter: adapter.name)] = Field(
-        default_factory=list,
-        description="LoRA adapters that are served together with the model.",
-        max_length=8,
-        json_schema_extra=keyed_by("name"),
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        folder = self.uri.rstrip("/") + "/"
-        if not all(each.uri.startswith(folder) for each in self.adapters):
-            raise ValueError(_BELOW)
-        if {each.name for each in self.adapters} & {self.served_name, *self.aliases}:
-            raise ValueError(_OWN_NAME)
-        return self
 
 
 class EnvVar(Resource):

@@ -6,7 +6,9 @@ Three promises:
   first write; if it is there and is not controlled by this service, or cache, nothing is written
   and the name counts as taken. The first apply of an object that was seen absent is not forced, so
   that whoever made it in between is asked, not overruled.
-* Nothing ownerless is made. A manifest without our owner reference is a bug and raises.
+* Nothing ownerless is made, but the ModelCache that services of one source share: it outlives them,
+  and is made once and never changed. Any other manifest without our owner reference is a bug and
+  raises.
 * What takes away is guarded: a deletion carries the uid it was decided for, a write that lowers
   replicas the resourceVersion.
 
@@ -16,12 +18,12 @@ cannot be written keeps nobody from anything.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from stoker import naming
 from stoker.cluster.client import APPLY, MERGE, Client
-from stoker.cluster.kinds import CLAIM, POD, Kind, child
+from stoker.cluster.kinds import CACHE, CLAIM, POD, Kind, child
 from stoker.cluster.observe import controller_uid
 from stoker.cluster.store import Store
 from stoker.errors import ClusterUnavailable, Conflict, NotFound, Refused, Terminating
@@ -99,6 +101,28 @@ class Applier:
                     raise result
             writes += len(batch)
         return writes
+
+    async def make_cache(self, owner: Owned, manifest: Mapping[str, Any]) -> bool:
+        """Make a shared ModelCache; whether it was not there. One that is there stays as it is."""
+        namespace, name = owner.key.namespace, str(manifest["metadata"]["name"])
+        try:
+            made = await self._client.write(
+                "POST",
+                CACHE.path(namespace),
+                manifest,
+                query={"fieldManager": naming.FIELD_MANAGER},
+            )
+        except Conflict:  # another service was first, or the watch is behind
+            self._store.put(CACHE.name, await self._client.get(CACHE.path(namespace, name)))
+            return False
+        except Refused as error:
+            error.kind = CACHE.name
+            raise
+        self._store.put(CACHE.name, made)
+        _log.info(
+            "made %s %s", CACHE.name, name, extra={"key": str(owner.key), "reason": "Missing"}
+        )
+        return True
 
     async def price(self, owner: Owned, costs: Iterable[DeletionCost]) -> int:
         """Write what it costs to lose each pod; the number of writes."""

@@ -16,9 +16,10 @@ from stoker.cluster.claims import Claim, Claims
 from stoker.cluster.kinds import POD
 from stoker.cluster.nodes import Nodes
 from stoker.cluster.store import Store
+from stoker.cluster.used import used_cache
 from stoker.model import topology
 from stoker.model.inventory import Inventory
-from stoker.model.location import location_of, source_of
+from stoker.model.location import Location, UsedCache, confirmed, locate, source_of
 from stoker.model.observed import (
     ContainerFailure,
     Key,
@@ -58,18 +59,25 @@ class Observer:
             return None
         service = self._service(key, body)
         children = self._store.children(key)
-        claims = await self._named_claims(service)
+        cache = self._cache(service)
+        meant = None if service.spec is None else locate(service.spec, cache, service.status)
+        claims = await self._named_claims(service, meant)
         uids = {name: claim.uid for name, claim in claims.items() if claim.uid is not None}
+        location = confirmed(meant, uids)
+        if location is None and meant is not None and meant.claim not in self._engine_claims:
+            del claims[meant.claim]  # nothing is to be mounted from it
         return Observed(
             service=service,
+            location=location,
+            cache=cache,
             objects=tuple(
                 observed_object(kind, child) for kind, child in children if kind != POD.name
             ),
             pods=self.pods(key),
             claims={name: claim.phase for name, claim in claims.items()},
             claim_uids=uids,
-            shared_facts=self._shared_facts(service, uids),
-            inventory=await self._inventory(service, claims),
+            shared_facts=self._shared_facts(service, location, uids),
+            inventory=await self._inventory(service, location, claims),
         )
 
     def pods(self, key: Key) -> tuple[ObservedPod, ...]:
@@ -104,14 +112,20 @@ class Observer:
             deleting="deletionTimestamp" in metadata,
         )
 
-    def _shared_facts(self, service: ObservedService, uids: Mapping[str, str]) -> str | None:
+    def _cache(self, service: ObservedService) -> UsedCache | None:
+        """The ModelCache that the service's model comes from."""
+        if service.spec is None or service.spec.model.claim_uri is not None:
+            return None
+        keys = (key for key in self._store.caches() if key.namespace == service.key.namespace)
+        return used_cache(service, [body for body in map(self._store.cache, keys) if body])
+
+    def _shared_facts(
+        self, service: ObservedService, location: Location | None, uids: Mapping[str, str]
+    ) -> str | None:
         """What other services of the namespace know of the same folder of the same claim."""
-        if service.spec is None:
-            return None
-        claim, folder = location_of(service.spec.model.uri)
-        if claim not in uids:
-            return None
-        source = source_of(uids[claim], folder)
+        if location is None or location.cache is not None or location.claim not in uids:
+            return None  # a cache tells them itself
+        source = source_of(uids[location.claim], location.folder)
         if facts_in(service.status, source) is not None:
             return None  # its own are enough
         others = (
@@ -121,21 +135,25 @@ class Observer:
         )
         return agreed_facts(others, source)
 
-    async def _named_claims(self, service: ObservedService) -> dict[str, Claim]:
+    async def _named_claims(
+        self, service: ObservedService, meant: Location | None
+    ) -> dict[str, Claim]:
         """Every claim that the service names, or that its engine's pods mount."""
         names = set(self._engine_claims)
-        if service.spec is not None:
-            names.add(location_of(service.spec.model.uri)[0])
+        if meant is not None:
+            names.add(meant.claim)
         namespace = service.key.namespace
         return {name: await self._claims.claim(namespace, name) for name in sorted(names)}
 
     async def _inventory(
-        self, service: ObservedService, claims: Mapping[str, Claim]
+        self, service: ObservedService, location: Location | None, claims: Mapping[str, Claim]
     ) -> Inventory | None:
         """What nodes have, where the model's volume can be reached."""
         if self._nodes is None or not self._nodes.listed or service.spec is None:
             return None
-        name = location_of(service.spec.model.uri)[0]
+        if location is None:
+            return await self._nodes.inventory(None)
+        name = location.claim
         place = await self._claims.place(name, claims[name])
         if claims[name].one_node:
             nodes = self._mounted_on(service.key.namespace, name)
@@ -276,7 +294,13 @@ def observed_pod(body: Body) -> ObservedPod:
         replica_set=_replica_set(metadata),
         deletion_cost=_deletion_cost(metadata),
         gated=scheduled.get("reason") == "SchedulingGated",
+        awaits_model=any(map(_awaits, statuses)),
     )
+
+
+def _awaits(entry: Body) -> bool:
+    """Whether a container runs that only waits for the model."""
+    return entry.get("name") == naming.AWAIT_CONTAINER and "running" in (entry.get("state") or {})
 
 
 def _since(condition: Body) -> float | None:

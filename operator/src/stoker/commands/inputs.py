@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from stoker.api.servedmodel import Model
 from stoker.api.v1alpha1 import InferenceService
 from stoker.catalog.gpus import Gpu
 from stoker.catalog.hardware import CatalogError
@@ -76,6 +77,19 @@ def read_text(path: Path) -> str:
 def _name(body: Mapping[str, Any]) -> object:
     metadata = body.get("metadata")
     return metadata.get("name") if isinstance(metadata, dict) else None
+
+
+def refuse_cached(path: Path, model: Model) -> None:
+    """Where the model is a ModelCache's, `InputError` says how to get its facts without one."""
+    if model.claim_uri is not None:
+        return
+    named = None if model.cache_ref is None else model.cache_ref.name
+    field = f"model.uri {model.uri}" if named is None else f"model.cacheRef {named}"
+    raise InputError(
+        f"{path}: spec.{field}: a plan for a file asks no cluster and fetches nothing; pass "
+        "--model with a folder that holds the model, or --facts with a file that holds what its "
+        f"ModelCache knows: kubectl get mc {named or 'CACHE'} -o jsonpath='{{.status.facts}}'"
+    )
 
 
 def read_facts(folder: Path | None, file: Path | None, *, allow_pickle: bool = False) -> ModelFacts:

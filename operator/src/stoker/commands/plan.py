@@ -176,6 +176,8 @@ def _service_name(
 
 def _plan_file(file: Path, files: Files, output: Output) -> Exit:
     service = inputs.read_service(file, files.what_if)
+    if files.model is None and files.facts is None:
+        inputs.refuse_cached(file, service.spec.model)
     known = inputs.read_facts(files.model, files.facts, allow_pickle=files.allow_pickle)
     gpus = inputs.read_catalogue(files.catalogue)
     types = inputs.known_types(gpus, files.gpu)

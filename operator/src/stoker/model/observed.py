@@ -12,6 +12,7 @@ from stoker.api import v1alpha1
 from stoker.api.v1alpha1 import InferenceServiceSpec
 from stoker.model.inventory import Inventory
 from stoker.model.load import Load
+from stoker.model.location import Location, UsedCache
 from stoker.model.past import Past
 from stoker.model.strain import Strain
 from stoker.model.timing import Seen
@@ -88,6 +89,7 @@ class ObservedPod:
     replica_set: str | None = None  # that controls it
     deletion_cost: int = 0
     gated: bool = False  # somebody keeps it from the scheduler, as a queue does
+    awaits_model: bool = False  # its node does not have the model yet
 
 
 class Owned(Protocol):
@@ -137,6 +139,10 @@ class Observed:
     service: ObservedService
     objects: tuple[ObservedObject, ...]
     pods: tuple[ObservedPod, ...]
+    # Where the model lies; None: nowhere yet, for which `cache` has the reason.
+    location: Location | None = None
+    # The ModelCache that the model comes from; None where it is the user's own folder.
+    cache: UsedCache | None = None
     # Claims the service names: phase (Bound, Pending, Lost), or None when there is no such claim.
     claims: Mapping[str, str | None] = field(default_factory=dict)
     # Uids of those claims that exist.

@@ -80,3 +80,5 @@ class Plan:
     costs: tuple[DeletionCost, ...] = ()  # written before the actions
     reports: tuple[Event, ...] = ()  # posted once the actions are carried out
     past: Past = field(default_factory=Past)  # what is true then
+    # The ModelCache to make, where the model's source has none: the one object without an owner.
+    cache: Manifest | None = None

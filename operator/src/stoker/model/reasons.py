@@ -80,6 +80,12 @@ EVICTED: Final = "Evicted"
 START_TIMED_OUT: Final = "StartTimedOut"
 WARMUP_FAILED: Final = "WarmupFailed"
 MODEL_LOADED: Final = "ModelLoaded"
+# A service and its ModelCache.
+CACHE_NOT_FOUND: Final = "CacheNotFound"
+CACHE_PENDING: Final = "CachePending"
+CACHE_MISMATCH: Final = "CacheMismatch"
+CACHE_DELETED: Final = "CacheDeleted"
+WAITING_FOR_MODEL: Final = "WaitingForModel"
 MODEL_NOT_LOADED: Final = "ModelNotLoaded"
 WRITE_REFUSED: Final = "WriteRefused"
 

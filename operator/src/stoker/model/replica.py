@@ -79,5 +79,7 @@ class Replica:
     drain_s: float
     # Whether its engine may read weights that are pickles.
     allow_pickle: bool = False
+    # What nodes carry that have the model already, where it lies per node; None where it does not.
+    node_label: str | None = None
     # Pods that it spans; they share its accelerators out evenly.
     nodes: int = 1

@@ -37,7 +37,7 @@ STALLED: Final = "Stalled"
 Check = Callable[[Situation], Finding]
 
 # All of them at once leave room for the plan: the status stays below 16 KiB.
-MESSAGE_LIMIT: Final = 440
+MESSAGE_LIMIT: Final = 400
 
 
 def judge(situation: Situation) -> tuple[Condition, ...]:
@@ -247,6 +247,7 @@ _READY_CHECKS: Final[tuple[Check, ...]] = (
     shortage.nothing_asked_for,
     _failing,
     _waking,
+    modelready.awaited,
     _waiting,
 )
 
@@ -263,7 +264,7 @@ def _not_planned(situation: Situation) -> Finding:
     if finding is None:
         return None
     verdict = finding[1]
-    if held is not None and verdict is held[1] and verdict.reason == reasons.READING_MODEL:
+    if held is not None and verdict is held[1] and _moves(situation, verdict):
         return "True", verdict
     if not situation.states:
         return "False", verdict
@@ -271,6 +272,14 @@ def _not_planned(situation: Situation) -> Finding:
         reasons.ROLLOUT_BLOCKED,
         f"The new revision cannot be planned ({verdict.reason}): {verdict.message}",
     )
+
+
+def _moves(situation: Situation, verdict: Verdict) -> bool:
+    """Whether what is waited for is under way."""
+    cache = situation.observed.cache
+    if situation.observed.location is None and cache is not None:
+        return cache.progressing
+    return verdict.reason == reasons.READING_MODEL
 
 
 def _rollout_blocked(situation: Situation) -> Finding:

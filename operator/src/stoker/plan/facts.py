@@ -4,6 +4,9 @@ Facts are found in this order: in the service's own status, in that of another s
 namespace that serves the same folder of the same claim, in what a facts pod left. Only then a Job
 is made. Once the facts are in the service's own status, its Jobs go.
 
+A ModelCache's job has read the model already: then the facts stand in the cache's status, and no
+Job is made. While a cache has nothing to start with, its reason stands in their place.
+
 Files that are overwritten in place are noticed by nobody, so the service's owner says so: another
 value of the annotation `stoker.dev/reread-model` than the one that the status has makes facts that
 were kept count for nothing but what runs, until a Job has read the folder once more.
@@ -22,7 +25,7 @@ from typing import Any, Final
 
 from stoker import naming
 from stoker.model import reasons
-from stoker.model.location import source_of
+from stoker.model.location import Location, source_of
 from stoker.model.observed import Observed, ObservedObject, ObservedPod
 from stoker.model.plan import Apply, Delete, Verdict
 from stoker.model.replica import Replica
@@ -63,6 +66,9 @@ def read(observed: Observed, wanted: Replica, *, ask: bool = True) -> Reading:
     status = observed.service.status.get("model")
     model: Mapping[str, Any] = status if isinstance(status, Mapping) else {}
     own = model.get("facts") if model.get("source") == source else None
+    location = observed.location
+    if location is not None and location.cache is not None:
+        return _told_by_cache(observed, location, source, own)
     before, asked = str(model.get("reread") or ""), _asked(observed)
     again = ask and asked not in {"", before}
     for text in (own, observed.shared_facts):
@@ -75,6 +81,26 @@ def read(observed: Observed, wanted: Replica, *, ask: bool = True) -> Reading:
     last = _parse(own) if isinstance(own, str) else None
     found = replace(_look(observed, wanted, source, asked, ask=ask), last=last)
     return replace(found, reread=asked or before)
+
+
+def nowhere(observed: Observed) -> Verdict:
+    """Why there is no model to start with."""
+    return _READING if observed.cache is None else observed.cache.verdict
+
+
+def _told_by_cache(observed: Observed, location: Location, source: str, own: object) -> Reading:
+    """The facts in the cache's status, or those that were taken from it before."""
+    gone = _removals(observed)
+    for text in (location.facts, own):
+        known = _parse(text) if isinstance(text, str) else None
+        if known is not None:
+            return Reading(source, known, modelfacts.to_json(known), writes=gone)
+    if location.unread is None:
+        return Reading(source, verdict=nowhere(observed), writes=gone)
+    verdict = Verdict(
+        location.unread.reason, f"The model cannot be planned with: {location.unread.message}"
+    )
+    return Reading(source, verdict=verdict, failed=True, writes=gone)
 
 
 def _asked(observed: Observed) -> str:
@@ -172,10 +198,12 @@ def _forbidden(message: str) -> Verdict:
 
 
 def _no_claim(observed: Observed, claim: str) -> Verdict:
+    used = observed.location is not None and observed.location.cache
     return Verdict(
         reasons.CLAIM_NOT_FOUND,
         f"There is no PersistentVolumeClaim {claim} in namespace "
-        f"{observed.service.key.namespace}: create it, or correct model.uri.",
+        f"{observed.service.key.namespace}: "
+        + (f"look at ModelCache {used}." if used else "create it, or correct model.uri."),
     )
 
 

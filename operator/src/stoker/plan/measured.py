@@ -204,3 +204,13 @@ def _sane(factor: object, low: float, high: float) -> float | None:
     if isinstance(factor, bool) or not isinstance(factor, int | float):
         return None
     return float(factor) if math.isfinite(factor) and low <= factor <= high else None
+
+
+def reported(observed: Observed, revision: str) -> int | None:
+    """Tokens of KV cache that the replicas of a revision report; the least of them."""
+    told = [
+        observed.kv_tokens[pod.name]
+        for pod in observed.pods
+        if pod.revision == revision and pod.name in observed.kv_tokens
+    ]
+    return min(told, default=None)

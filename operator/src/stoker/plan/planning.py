@@ -27,6 +27,7 @@ from stoker import naming
 from stoker.api.v1alpha1 import InferenceServiceSpec
 from stoker.model import reasons
 from stoker.model.inventory import Supply
+from stoker.model.location import Location
 from stoker.model.observed import Observed
 from stoker.model.plan import Apply, Delete, Verdict
 from stoker.model.platform import Platform
@@ -95,7 +96,10 @@ def consider(
     `among` are the types that may be chosen or offered, all that the spec names by default; `anew`
     plans although there is a plan.
     """
-    return _Consideration(observed, spec, platform, among, anew=anew).decide()
+    location = observed.location
+    if location is None:
+        return Planning("Unknown", facts.nowhere(observed), None, None, None)
+    return _Consideration(observed, spec, platform, location, among, anew=anew).decide()
 
 
 class _Consideration:
@@ -106,6 +110,7 @@ class _Consideration:
         observed: Observed,
         spec: InferenceServiceSpec,
         platform: Platform,
+        location: Location,
         among: tuple[str, ...] | None,
         *,
         anew: bool,
@@ -114,11 +119,12 @@ class _Consideration:
         self._observed = observed
         self._spec = spec
         self._platform = platform
-        self._plain = replicas.replica_of(service.key, spec, platform)
+        self._location = location
+        self._plain = replicas.replica_of(service.key, spec, platform, location)
         # Without a plan: the plain fields, and the explicit ones as flags.
         wished = explicit_args(Request(**explicit(spec)))
         self._explicit = Run(args=tuple(sorted(wished.items())))
-        self._bare = replicas.replica_of(service.key, spec, platform, self._explicit)
+        self._bare = replicas.replica_of(service.key, spec, platform, location, self._explicit)
         self._wishes = digest_of(spec)
         self._stored = stored_in(service.status)
         image = spec.engine.image or platform.engines[spec.engine.name.value].image
@@ -226,7 +232,7 @@ class _Consideration:
             if offer is not None and offer.accepted_by(self._annotation):
                 return self._plan(question, reading, accepted=offer.id)
         plan = {name: value for name, value in kept.status.items() if name != "offer"}
-        report = residual(plan, self._reported(self._planned(kept.revision)))
+        report = residual(plan, measured.reported(self._observed, self._planned(kept.revision)))
         if report is not None:
             plan["residual"] = report
         learned = self._learned(plan, kept, question, configuration)
@@ -329,7 +335,7 @@ class _Consideration:
         name = self._planned(kept.revision)
         if measured.engines_of(self._observed, name) - {self._engine}:
             return question.measured  # an older image runs on, which says nothing of today's
-        tokens = self._reported(name)
+        tokens = measured.reported(self._observed, name)
         kv = None
         if tokens is not None and not_honoured(plan) is None:
             kv = choice.kv_found(question, configuration, tokens)
@@ -340,15 +346,6 @@ class _Consideration:
             kv,
             [choice.times_found(question, configuration, each) for each in seen],
         )
-
-    def _reported(self, revision_name: str) -> int | None:
-        """Tokens of KV cache that the replicas of a revision report; the least of them."""
-        told = [
-            self._observed.kv_tokens[pod.name]
-            for pod in self._observed.pods
-            if pod.revision == revision_name and pod.name in self._observed.kv_tokens
-        ]
-        return min(told, default=None)
 
     def _same_source(self, reading: Reading) -> bool:
         model = self._observed.service.status.get("model")
@@ -386,14 +383,15 @@ class _Consideration:
         return plan
 
     def _planned(self, factor: str) -> str:
-        key = self._observed.service.key
-        return revision.revision_of(key, self._spec, factor, decides=True)
+        return self._revision(factor, decides=True)
 
-    def _revision(self, factor: str) -> str:
-        return revision.revision_of(self._observed.service.key, self._spec, factor)
+    def _revision(self, factor: str, *, decides: bool = False) -> str:
+        key = self._observed.service.key
+        return revision.revision_of(key, self._spec, self._location, factor, decides=decides)
 
     def _replica(self, run: Run) -> Replica:
-        return replicas.replica_of(self._observed.service.key, self._spec, self._platform, run)
+        key = self._observed.service.key
+        return replicas.replica_of(key, self._spec, self._platform, self._location, run)
 
     def _summary(self, question: Question, planned: Planned) -> str:
         return replicas.describe(self._replica(choice.run_of(question, planned.configuration)))

@@ -12,7 +12,7 @@ from typing import Final
 from stoker.api.modelcache import CacheTemplate
 from stoker.api.template import Toleration
 from stoker.api.v1alpha1 import InferenceServiceSpec
-from stoker.model.location import location_of
+from stoker.model.location import Location
 from stoker.model.observed import Key
 from stoker.model.platform import EnginePlatform, Platform
 from stoker.model.replica import Accelerators, Pairs, Placement, PodAdditions, Replica, Run
@@ -32,17 +32,21 @@ _TOLD: Final = {
 
 
 def replica_of(
-    key: Key, spec: InferenceServiceSpec, platform: Platform, run: Run = _PLAIN
+    key: Key,
+    spec: InferenceServiceSpec,
+    platform: Platform,
+    location: Location,
+    run: Run = _PLAIN,
 ) -> Replica:
     """Everything that decides how the pods of a replica of this service look."""
     engine = platform.engines[spec.engine.name.value]
-    claim, folder = model_location(spec)
     replica = Replica(
         engine=spec.engine.name.value,
         image=spec.engine.image or engine.image,
         python=engine.python,
-        claim=claim,
-        folder=folder,
+        claim=location.claim,
+        folder=location.folder,
+        node_label=location.node_label,
         served_names=served_names(key, spec),
         args=_args(spec, engine, run),
         env=_pairs(
@@ -79,11 +83,6 @@ def additions_of(template: CacheTemplate) -> PodAdditions:
         tolerations=_tolerations(template.tolerations),
         priority_class=template.priority_class_name,
     )
-
-
-def model_location(spec: InferenceServiceSpec) -> tuple[str, str]:
-    """The claim that holds the model, and the folder in it ('' for its root)."""
-    return location_of(spec.model.uri)
 
 
 def served_names(key: Key, spec: InferenceServiceSpec) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from enum import Enum
 from typing import Final
 
 from stoker.api.v1alpha1 import InferenceServiceSpec
+from stoker.model.location import Location
 from stoker.model.observed import Key
 from stoker.model.replica import Replica, Run
 from stoker.plan import replica
@@ -32,14 +33,19 @@ _DECIDED: Final = frozenset({"acceleratorTypes", "ranks", "tensor", "maxModelLen
 
 
 def revision_of(
-    key: Key, spec: InferenceServiceSpec, plan: str = "", *, decides: bool = False
+    key: Key,
+    spec: InferenceServiceSpec,
+    location: Location,
+    plan: str = "",
+    *,
+    decides: bool = False,
 ) -> str:
     """The revision that this spec asks for.
 
     `plan` is what `plan_factor` gave. A plan that `decides` says what the spec may say of
     accelerators and length, so whoever writes down what was planned anyway restarts nothing.
     """
-    given = {name: canonical(value) for name, value in factors(key, spec).items()}
+    given = {name: canonical(value) for name, value in factors(key, spec, location).items()}
     if plan:
         given["plan"] = plan
         if decides:
@@ -52,11 +58,14 @@ def revision_of(
     return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
 
 
-def factors(key: Key, spec: InferenceServiceSpec) -> dict[str, object]:
-    """All that makes a replica what it is, by name."""
+def factors(key: Key, spec: InferenceServiceSpec, location: Location) -> dict[str, object]:
+    """All that makes a replica what it is, by name.
+
+    Of the model it is where it lies: another content of a cache lies in another folder.
+    """
     template = spec.template
     return {
-        "model": replica.model_location(spec),
+        "model": [location.claim, location.folder],
         "servedNames": replica.served_names(key, spec),
         "adapters": [[each.name, each.uri] for each in spec.model.adapters],
         "engine": spec.engine.name,

@@ -8,7 +8,9 @@ should be in all, the rollout step shares them among revisions. What cannot be c
 nothing that runs: the last good revision keeps its pods, and still scales.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from stoker.api.v1alpha1 import InferenceServiceSpec, RolloutStrategy
 from stoker.model import reasons
@@ -38,6 +40,7 @@ from stoker.plan.fallback import Arrangement
 from stoker.plan.planning import Planning
 from stoker.plan.situation import Situation
 from stoker.render import learned, objects, support, workload
+from stoker.render.shared_cache import render_shared_cache
 
 
 def plan_service(observed: Observed, scale: ScaleDecision, platform: Platform, now: Moment) -> Plan:
@@ -61,6 +64,7 @@ def plan_service(observed: Observed, scale: ScaleDecision, platform: Platform, n
             scale.wake_at, others.ends_at(changed_back), _monotonic(present.capacity, now)
         ),
         notes=(scale.verdict, *notes),
+        cache=_shared_cache(present),
         costs=costs,
         reports=others.events(put_back, scales=scales) if present.fight is None else (),
         past=Past(now.monotonic if costs else observed.past.costs_at, changed_back),
@@ -184,6 +188,16 @@ def _shares_place(observed: Observed, states: tuple[rollout.RevisionState, ...])
         and workload.same_place(found[state.name].body, new.body)
         for state in states
     )
+
+
+def _shared_cache(present: Situation) -> Mapping[str, Any] | None:
+    """The ModelCache to make, where the spec names a source that has none."""
+    spec, cache = present.spec, present.observed.cache
+    if spec is None or present.refusal is not None or cache is None:
+        return None
+    if cache.exists or not cache.implicit:
+        return None
+    return render_shared_cache(present.observed.service.key, cache.name, spec.model)
 
 
 def _writes(present: Situation, platform: Platform) -> tuple[list[Apply | Delete], list[Verdict]]:

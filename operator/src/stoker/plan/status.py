@@ -13,6 +13,7 @@ from typing import Any, Final
 from stoker import naming
 from stoker.model import reasons
 from stoker.model.load import Load
+from stoker.model.location import Location
 from stoker.model.moment import Moment
 from stoker.model.plan import Condition, Event
 from stoker.model.platform import Platform
@@ -24,6 +25,10 @@ from stoker.plan.situation import Situation
 from stoker.render import addresses
 
 LOAD_REFRESH_S: Final = 60.0
+# The status has little room left. A commit has 40 characters, and a longer revision is the cache's
+# to tell; a service whose claim has a longer name waits where its cache is deleted and made again.
+REVISION_LIMIT: Final = 40
+CLAIM_LIMIT: Final = 63
 _REVISIONS_LIMIT: Final = 10
 _ABNORMAL_WHEN_TRUE: Final = frozenset({NAME_TAKEN, NODES_UNSUITABLE, SCALED_BY_OTHERS})
 # Conditions that say "not so" without anything being wrong.
@@ -138,8 +143,21 @@ def _model(situation: Situation, before: Mapping[str, Any]) -> Mapping[str, Any]
         "bytes": facts.weight_bytes,
         "digest": facts.digest,
         "source": reading.source,
+        **_cached(situation.observed.location),
         "facts": reading.text,
     }
+
+
+def _cached(location: Location | None) -> dict[str, str]:
+    """Which ModelCache has the model, so that the service can go on without that object."""
+    if location is None or location.cache is None:
+        return {}
+    told = {"cache": location.cache}
+    if len(location.claim) <= CLAIM_LIMIT:
+        told["claim"] = location.claim
+    if location.revision is not None:
+        told["revision"] = location.revision[:REVISION_LIMIT]
+    return told
 
 
 def _plan(situation: Situation, before: Mapping[str, Any]) -> Mapping[str, Any] | None:

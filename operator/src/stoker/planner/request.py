@@ -145,7 +145,9 @@ def explicit(spec: InferenceServiceSpec) -> dict[str, Any]:
 
 def adapters_of(spec: InferenceServiceSpec) -> tuple[Adapter, ...]:
     """Adapters that the spec names, in its order."""
-    _, model = location_of(spec.model.uri)
+    if spec.model.claim_uri is None:
+        return ()  # they lie below the model's folder, and a cache's is not the user's
+    _, model = location_of(spec.model.claim_uri)
     found = []
     for each in spec.model.adapters:
         _, folder = location_of(each.uri)

@@ -209,6 +209,8 @@ class ServiceReconciler:
             self._pasts[service.key] = past
             self._metrics.writes.inc(await self._applier.price(service, plan.costs))
         try:
+            if plan.cache is not None:
+                self._metrics.writes.inc(await self._applier.make_cache(service, plan.cache))
             self._metrics.writes.inc(await self._applier.carry_out(service, plan.actions))
             self._pasts[service.key] = plan.past
             await self._events.post(service, plan.reports)

@@ -33,7 +33,7 @@ class Steady:
     @classmethod
     def after(cls, observed: Observed, scale: ScaleDecision, plan: Plan, now: float) -> Self | None:
         """After a pass that went well; None where it had something to do."""
-        if plan.actions or plan.costs or scale.keep is not None:
+        if plan.actions or plan.costs or plan.cache is not None or scale.keep is not None:
             return None
         return cls(
             replace(observed, load=None), _decided(scale), _counts(scale.load), now, plan.wake_at

@@ -101,12 +101,16 @@ def was_served(observed: Mapping[str, Any]) -> bool:
     return annotations.get(naming.ANNOTATION_SERVED) == "true"
 
 
+def model_path(replica: Replica) -> str:
+    """The model's folder in the pod."""
+    return f"{contract.MODEL_DIR}/{replica.folder}".rstrip("/")
+
+
 def worker_config(replica: Replica) -> contract.WorkerConfig:
     """What the worker is told."""
-    folder = f"{contract.MODEL_DIR}/{replica.folder}".rstrip("/")
     return contract.WorkerConfig(
         engine=replica.engine,
-        model_path=folder,
+        model_path=model_path(replica),
         served_names=list(replica.served_names),
         args=dict(replica.args),
         settle_s=replica.settle_s,
@@ -140,7 +144,7 @@ def _template(service: str, revision: str, replica: Replica) -> Manifest:
                 "securityContext": pod_security(),
                 "runtimeClassName": additions.runtime_class,
                 **placement(replica),
-                "initContainers": [_init_container(replica)],
+                "initContainers": [_init_container(replica), *_awaiting(replica)],
                 "containers": [_container(replica)],
                 "volumes": _volumes(replica),
             }
@@ -161,6 +165,21 @@ def _init_container(replica: Replica) -> Manifest:
         "terminationMessagePolicy": "File",
         "volumeMounts": [{"name": _WORKER, "mountPath": contract.INSTALL_DIR}],
     }
+
+
+def _awaiting(replica: Replica) -> list[Manifest]:
+    """Where a cache fills one node after the other, the pod waits for its own."""
+    if replica.node_label is None:
+        return []
+    return [
+        {
+            **_init_container(replica),
+            "name": naming.AWAIT_CONTAINER,
+            "command": [*contract.AWAIT_COMMAND, model_path(replica)],
+            "terminationMessagePath": contract.TERMINATION_LOG,
+            "volumeMounts": [{"name": _MODEL, "mountPath": contract.MODEL_DIR, "readOnly": True}],
+        }
+    ]
 
 
 def _container(replica: Replica) -> Manifest:

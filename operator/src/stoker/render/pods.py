@@ -11,6 +11,7 @@ from stoker.model.replica import Pairs, Placement, Replica
 
 Manifest = dict[str, Any]
 
+_HOLDS_MODEL: Final = 5
 USER: Final = 65532  # nobody's number in the usual images
 
 
@@ -94,19 +95,29 @@ def _node_selector(replica: Replica | Placement) -> dict[str, str]:
 
 
 def _affinity(replica: Replica | Placement) -> Manifest:
-    """A choice of accelerators: one of them, the first ones preferred."""
+    """A choice of accelerators: one of them, the first ones preferred; then nodes with the model.
+
+    A dearer type is not worth what it saves to wait for a model, so the label weighs less.
+    """
     selectors = replica.accelerators.selectors
-    if len(selectors) == 1:
-        return {}
     terms = [{"matchExpressions": _expressions(selector)} for selector in selectors]
-    return {
-        "nodeAffinity": {
-            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms},
-            "preferredDuringSchedulingIgnoredDuringExecution": [
-                {"weight": 100 - 10 * place, "preference": term} for place, term in enumerate(terms)
-            ],
+    several = len(selectors) > 1
+    preferred = [
+        {"weight": 100 - 10 * place, "preference": term}
+        for place, term in enumerate(terms if several else [])
+    ]
+    label = replica.node_label if isinstance(replica, Replica) else None
+    if label is not None:
+        holds = {"matchExpressions": [{"key": label, "operator": "Exists"}]}
+        preferred.append({"weight": _HOLDS_MODEL, "preference": holds})
+    required = {"nodeSelectorTerms": terms} if several else {}
+    found = compact(
+        {
+            "requiredDuringSchedulingIgnoredDuringExecution": required,
+            "preferredDuringSchedulingIgnoredDuringExecution": preferred,
         }
-    }
+    )
+    return {"nodeAffinity": found} if found else {}
 
 
 def _expressions(selector: Pairs) -> list[Manifest]:

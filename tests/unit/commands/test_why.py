@@ -307,6 +307,18 @@ def test_what_stands_in_the_way_is_told_once_and_the_cause_first() -> None:
     assert not of(told).healthy
 
 
+def test_a_model_that_is_being_fetched_is_no_problem_and_one_that_cannot_be_is() -> None:
+    said = "ModelCache llama: Fetching: The model is being fetched. 42% of 15.9 GiB so far."
+    (finding, *_) = of(scaling(condition("ModelReady", "False", "Fetching", said))).findings
+    assert not finding.problem
+    assert finding.message == said
+    assert "kubectl get mc -w" in finding.remedy
+    full = "ModelCache llama: NotEnoughDisk: needs 15.9 GiB, 3.2 GiB free."
+    (finding, *_) = of(scaling(condition("ModelReady", "False", "NotEnoughDisk", full))).findings
+    assert finding.problem
+    assert finding.message == full
+
+
 def test_a_fixed_number_names_its_owner() -> None:
     fixed = condition("ScalingActive", "False", "FixedReplicas", "spec.replicas is 2")
     status = {"observedGeneration": 2, "desiredReplicas": 2, "readyReplicas": 1, "replicas": 2}

@@ -33,9 +33,21 @@ _BAD: Final = (
 )
 _FINE: Final = frozenset({reasons.SETTLED, reasons.FIXED_REPLICAS})
 # What passes by itself.
-_PENDING: Final = frozenset(
-    {reasons.FRONTEND_NOT_READY, reasons.READING_MODEL, reasons.WAITING_FOR_PODS}
+_CACHE_WORKS: Final = frozenset(
+    {
+        reasons.CACHE_PENDING,
+        reasons.RESOLVING,
+        reasons.FETCHING,
+        reasons.VERIFYING,
+        reasons.WAITING_FOR_POD,
+        reasons.WAITING_FOR_MODEL,
+    }
 )
+_PENDING: Final = _CACHE_WORKS | {
+    reasons.FRONTEND_NOT_READY,
+    reasons.READING_MODEL,
+    reasons.WAITING_FOR_PODS,
+}
 _SILENT_POD: Final = (
     "Nothing goes while numbers are missing, and at zero a request still wakes the service. See "
     "why that pod does not tell: `kubectl describe pod` and `kubectl logs`, and whether a "
@@ -47,6 +59,7 @@ _REMEDIES: Final = {
     reasons.METRIC_MISSING: "The engine answers without a series that scaling needs: its "
     "version is too old or too new, or its metrics are off. The number stays until it has it.",
     reasons.WAITING_FOR_PODS: "Wait, and follow it with `kubectl get pods -w`.",
+    **dict.fromkeys(_CACHE_WORKS, "Wait, and follow it with `kubectl get mc -w`."),
 }
 
 

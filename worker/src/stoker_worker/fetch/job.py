@@ -307,6 +307,7 @@ class Job:
     def _look(self) -> Look:
         """Ask the source what it has, as long as there is hope."""
         self._meter.enter(states.RESOLVING)
+        self._patience.good()  # what came before, a lock or a long reading, took none of it
         while True:
             try:
                 return look_at(self._source(), self._config)

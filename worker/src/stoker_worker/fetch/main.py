@@ -11,7 +11,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -85,7 +86,7 @@ def main(environ: Mapping[str, str], places: Places | None = None) -> int:
         return open_source(config, where.secret, where.source, where.ca)
 
     job = Job(config, Tools(source, meter, tell, stop, where.volume))
-    threading.Thread(target=_run, args=(job, ended), name="job", daemon=True).start()
+    threading.Thread(target=_run, args=(job, ended, tell), name="job", daemon=True).start()
     result = ended.get()
     if isinstance(result, FetchError):
         meter.enter(states.FAILED, result.reason, result.message)
@@ -96,15 +97,18 @@ def main(environ: Mapping[str, str], places: Places | None = None) -> int:
     return _leave(0)
 
 
-def _run(job: Job, ended: SimpleQueue[FetchResult | FetchError]) -> None:
+def _run(
+    job: Job, ended: SimpleQueue[FetchResult | FetchError], tell: Callable[[str], None]
+) -> None:
     try:
         ended.put(job.run())
     except FetchError as error:
         ended.put(error)
-    except BaseException as error:  # whatever it is, the job must not hang
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the job must not hang
+        for line in traceback.format_exc().splitlines():
+            tell(line)
         text = f"{type(error).__name__}: {error}; this is a mistake in Stoker, the log has more"
         ended.put(FetchError(FetchReason.INTERNAL, text, passes=True))
-        raise
 
 
 def _catch_signals(ended: SimpleQueue[FetchResult | FetchError], stop: threading.Event) -> None:

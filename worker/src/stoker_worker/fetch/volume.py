@@ -137,17 +137,20 @@ class Volume:
         """
         removed = []
         for name in self.models.names():
-            if name == own or name in live or not self._is_old(name, before):
+            if path_fault(name) or name == own or name in live:
                 continue
+            # Judged with the lock only: another job may publish it, or remove it, at this moment.
             with suppress(_BusyError), self.locked(name, _give_up):
-                self._bin(self.models, name)
-                removed.append(name)
+                if self._is_old(name, before):
+                    self._bin(self.models, name)
+                    removed.append(name)
         for name in self.partials.names():
             model = name.removesuffix(JOURNAL)
-            if model == own or model in live or not _older(self.partials, name, before):
+            if path_fault(model) or model == own or model in live:
                 continue
             with suppress(_BusyError), self.locked(model, _give_up):
-                self._bin(self.partials, name)
+                if _older(self.partials, name, before):
+                    self._bin(self.partials, name)
         for name in self._trash.names():
             self._trash.remove(name)
         return removed
@@ -171,7 +174,7 @@ class Volume:
 
     def _is_old(self, name: str, before: float) -> bool:
         """Whether a model says itself that it may go, and is no newcomer."""
-        if path_fault(name) or not self.models.is_folder(name):
+        if not self.models.is_folder(name):
             return False
         folder = self.models.child(name)
         try:

@@ -147,6 +147,31 @@ of it is granted where `watchNamespaces` confines the operator.
 {{- toYaml $all -}}
 {{- end -}}
 
+{{- /* The operator tells what is absent from what is empty; values cannot. */ -}}
+{{- define "stoker.caches" -}}
+{{- $caches := .Values.caches -}}
+storage: {{ include "stoker.filled" $caches.storage }}
+{{- range $name := list "schemes" "hub" "objectEndpoint" "plainHosts" "privateHosts" "forbiddenNetworks" "compileRoom" "allowCode" "parallel" "patienceSeconds" }}
+{{ $name }}: {{ toJson (get $caches $name) }}
+{{- end }}
+{{- range $name := list "caConfigMap" "maxSize" "verifyEvery" }}
+{{- if get $caches $name }}
+{{ $name }}: {{ toJson (get $caches $name) }}
+{{- end }}
+{{- end }}
+proxy: {{ include "stoker.filled" $caches.proxy }}
+{{- end -}}
+
+{{- define "stoker.filled" -}}
+{{- $kept := dict -}}
+{{- range $name, $value := . -}}
+{{- if $value -}}
+{{- $_ := set $kept $name $value -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $kept -}}
+{{- end -}}
+
 {{- define "stoker.config" -}}
 images:
   worker: {{ include "stoker.workerImage" . | quote }}
@@ -166,6 +191,8 @@ drain:
   {{- toYaml .Values.drain | nindent 2 }}
 models:
   {{- toYaml .Values.models | nindent 2 }}
+caches:
+  {{- include "stoker.caches" . | nindent 2 }}
 nodes:
   {{- toYaml .Values.nodes | nindent 2 }}
 proposals:

@@ -1,5 +1,6 @@
 """The command line: `stoker run`, `plan`, `why`, `cache`, `simulate`, `crd`, `version`."""
 
+import os
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -51,7 +52,10 @@ def run(
         if namespace or not pod.namespace:
             pod = pod.model_copy(update={"namespace": namespace or "default"})
         set_up_logging(settings.log_level)
-        options = Options(settings, pod, kubeconfig, host or None, port)
+        service = os.environ.get("KUBERNETES_SERVICE_HOST", "")
+        options = Options(
+            settings, pod, kubeconfig, host or None, port, (service,) if service else ()
+        )
         code = uvloop.run(run_operator(options))
     except ConfigError as error:
         print(error, file=sys.stderr)

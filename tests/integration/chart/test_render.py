@@ -39,6 +39,10 @@ VARIANTS = {
         "--set", "externalScalers.hpa.enabled=true", "--set", "externalScalers.hpa.caBundle=Q0E=",
         "--set", "externalScalers.hpa.certificateSecret=metrics-tls",
         "--set-json", 'tolerations=[{"key": "system", "operator": "Exists"}]',
+        "--set", "caches.storage.storageClassName=fast", "--set", "caches.maxSize=200Gi",
+        "--set", "caches.verifyEvery=168h", "--set", "caches.caConfigMap=authorities",
+        "--set", "caches.proxy.https=http://proxy.example.com:3128",
+        "--set", "caches.proxy.no=.svc", "--set", "caches.forbiddenNetworks={10.0.0.10/32}",
         "--set-json", 'headroom.pools=[{"accelerator": "nvidia-l4", "replicas": 1}]',
     ),
 }  # fmt: skip

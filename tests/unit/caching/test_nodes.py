@@ -163,7 +163,7 @@ def test_every_node_is_verified_on_schedule_and_when_its_owner_asks() -> None:
         world.turn()
         world.fetch(node)
     plan = world.settle()
-    assert plan.wake_at == pytest.approx(world.at + 86400, abs=2)
+    assert plan.wake_at == world.at + 60  # to see what nodes there are
     world.annotations[naming.ANNOTATION_VERIFY] = "now"
     world.turn()
     assert jobs_on(world, "verify") == ["n1", "n2"]

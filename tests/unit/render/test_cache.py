@@ -146,8 +146,9 @@ def test_a_jobs_name_is_its_content_but_for_its_neighbours() -> None:
         replace(job, nodes=("n1",), per_node=True),
         replace(job, secret="another"),
         replace(job, claim="another"),
+        replace(job, word="again"),
     ]
-    assert len({name(each) for each in (job, *others)}) == 5
+    assert len({name(each) for each in (job, *others)}) == 6
     again = Owner(OWNER.key, "another-uid", "ModelCache")
     assert render_job(again, job, CACHES)["metadata"]["name"] != name(job)
 

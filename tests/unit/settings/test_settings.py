@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from stoker.reconcile.platform import platform_of
+from stoker.reconcile.platform import caches_of, platform_of
 from stoker.settings import ConfigError, load_settings
 
 GOOD: dict[str, Any] = {
@@ -171,3 +172,61 @@ def test_what_is_no_mapping_is_refused_in_words(tmp_path: Path, text: str) -> No
 def test_a_missing_file_says_how_to_name_another(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--config"):
         load_settings(tmp_path / "absent.yaml")
+
+
+def test_caches_have_defaults_that_a_public_hub_needs(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, GOOD))
+    caches = caches_of(settings, "stoker-system", ("10.96.0.1", "not an address"))
+    assert caches.hub == "https://huggingface.co"
+    assert caches.storage.pvc is not None
+    assert (caches.max_bytes, caches.verify_every_s) == (0, None)
+    assert caches.forbidden_networks == ("10.96.0.1/32",)
+    assert caches.proxies == ()
+    assert not caches.allow_code
+
+
+def test_what_the_administrator_says_of_caches_reaches_their_jobs(tmp_path: Path) -> None:
+    said = {
+        "storage": {"perNodeStorageClassName": "local"},
+        "schemes": ["hf", "s3"],
+        "hub": "https://mirror.example.com/",
+        "proxy": {"https": "http://proxy.example.com:3128", "no": ".svc"},
+        "forbiddenNetworks": ["10.0.0.10/32", "fd00::/8"],
+        "maxSize": "200Gi",
+        "verifyEvery": "168h",
+        "caConfigMap": "authorities",
+    }
+    caches = caches_of(load_settings(write(tmp_path, {**GOOD, "caches": said})), "s", ("fd00::1",))
+    assert caches.storage.per_node is not None
+    assert caches.schemes == {"hf", "s3"}
+    assert caches.hub == "https://mirror.example.com"
+    assert caches.proxies == (
+        ("HTTPS_PROXY", "http://proxy.example.com:3128"),
+        ("NO_PROXY", ".svc"),
+    )
+    assert caches.forbidden_networks == ("10.0.0.10/32", "fd00::/8", "fd00::1/128")
+    assert caches.max_bytes == 200 * 2**30
+    assert caches.verify_every_s == 168 * 3600
+    assert caches.ca_config_map == "authorities"
+
+
+@pytest.mark.parametrize(
+    ("said", "field"),
+    [
+        ({"schemes": ["ftp"]}, "caches.schemes"),
+        ({"hub": "mirror.example.com"}, "caches.hub"),
+        ({"forbiddenNetworks": ["10.0.0.300"]}, "caches.forbiddenNetworks"),
+        ({"maxSize": "much"}, "caches.maxSize"),
+        ({"verifyEvery": "weekly"}, "caches.verifyEvery"),
+        ({"storage": {"accessModes": ["ReadOnlyMany"]}}, "caches.storage.accessModes"),
+        (
+            {"storage": {"existingClaim": "a", "perNodeStorageClassName": "b"}},
+            "caches.storage: existingClaim and perNodeStorageClassName exclude each other",
+        ),
+    ],
+)
+def test_mistakes_about_caches_name_their_field(
+    tmp_path: Path, said: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(field)):
+        load_settings(write(tmp_path, {**GOOD, "caches": said}))

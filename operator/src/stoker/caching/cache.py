@@ -27,6 +27,8 @@ from stoker_worker.cachecontract import FetchResult
 
 # How often a job's progress is read, and written into the status.
 LOOK_S: Final = 5.0
+# Nobody reports of nodes that come and go; they are listed about that often.
+NODES_S: Final = 60.0
 # Nobody reports of a claim that is missing, terminating or not bound.
 CLAIM_RETRY_S: Final = 10.0
 
@@ -198,6 +200,8 @@ def _wake_at(
     soon = None
     if step.under_way:
         soon = now.monotonic + LOOK_S
+    elif step.wanted_nodes is not None:
+        soon = now.monotonic + NODES_S
     elif context is not None and (observed.claim is None or observed.claim.phase != "Bound"):
         soon = now.monotonic + CLAIM_RETRY_S
     return earliest(soon, None if at is None else now.monotonic + max(0.0, at - now.unix))

@@ -143,6 +143,7 @@ class Context:
             secret=None if model.secret_ref is None else model.secret_ref.name,
             nodes=nodes,
             per_node=per_node,
+            word=self.source + (self.verify_word if config.task == VERIFY else ""),
         )
 
     def _config(

@@ -84,6 +84,11 @@ class Claims:
             return None if body is None else topology.of_class(body, name)
         return None
 
+    async def expandable(self, storage_class: str) -> bool | None:
+        """Whether claims of a class may grow; None where nobody tells."""
+        body = await self._read(STORAGE_CLASS, storage_class)
+        return None if body is None else bool(body.get("allowVolumeExpansion"))
+
     async def _read(self, kind: Kind, name: str) -> Body | None:
         now = self._clock.monotonic()
         until = self._refused.get(kind.name)

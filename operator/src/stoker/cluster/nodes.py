@@ -75,6 +75,23 @@ class Nodes:
             self._inventories[topology] = found
         return found
 
+    async def reaching(
+        self, topology: Topology | None, labels: frozenset[str]
+    ) -> tuple[Node, ...] | None:
+        """The nodes from which a volume there can be reached, with these labels of theirs."""
+        keys = labels | (frozenset() if topology is None else topology.keys)
+        unusual = frozenset(key for key in keys if not is_usual(key))
+        if not unusual <= self._asked:
+            self._asked |= unusual
+            await self.refresh()
+        if self._nodes is None:
+            return None
+        return tuple(
+            node
+            for node in self._nodes
+            if topology is None or topology.admits(node.name, node.labels)
+        )
+
     async def refresh(self) -> bool:
         """List; whether something changed that a service should be looked at for."""
         async with self._listing:

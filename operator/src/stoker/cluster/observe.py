@@ -35,7 +35,9 @@ Body = Mapping[str, Any]
 
 # Pods that have a volume, or will in a moment.
 _PRESENT: Final = frozenset({"Pending", "Running"})
-_MOUNTING: Final = frozenset({Component.ENGINE, Component.FOLLOWER, Component.FACTS})
+_MOUNTING: Final = frozenset(
+    {Component.ENGINE, Component.FOLLOWER, Component.FACTS, Component.CACHE}
+)
 _TERMINATION_LIMIT: Final = 4096
 _MESSAGE_LIMIT: Final = 1024
 

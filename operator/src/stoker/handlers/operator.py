@@ -39,10 +39,12 @@ from stoker.external.source import Interest, Source, Views
 from stoker.handlers.watch import register, watch
 from stoker.model.load import Load
 from stoker.model.observed import Key
-from stoker.reconcile.platform import platform_of
+from stoker.reconcile.cache import CacheReconciler
+from stoker.reconcile.platform import caches_of, platform_of
 from stoker.reconcile.queue import KeyedQueue
 from stoker.reconcile.service import ServiceReconciler
 from stoker.settings import Pod, Settings
+from stoker.telemetry.cachemetrics import CacheMetrics
 from stoker.telemetry.hints import Hints
 from stoker.telemetry.metrics import Metrics
 from stoker.telemetry.sampler import Samplers
@@ -52,6 +54,7 @@ from stoker.telemetry.server import Server
 _log = logging.getLogger(__name__)
 
 _CONCURRENT_PASSES: Final = 8
+_CONCURRENT_CACHES: Final = 4
 _KINDS_RETRY_S: Final = 2.0
 _SYNC_RETRY_S: Final = 0.1
 _AUDIT_INTERVAL_S: Final = 60.0
@@ -69,6 +72,7 @@ class Options:
     kubeconfig: Path | None
     host: str | None
     port: int
+    api_server: tuple[str, ...] = ()  # its addresses, where no job of a cache may go
 
 
 class Operator:
@@ -84,7 +88,10 @@ class Operator:
         self._client.fence = self._leadership
         self._queue: KeyedQueue[Key] = KeyedQueue(self._clock, _CONCURRENT_PASSES)
         self._store = Store()
-        self._feed = Feed(self._store, self._queue.add)
+        # Caches have a queue of their own: a hundred downloads that are looked at every few
+        # seconds keep no service waiting.
+        self._caches: KeyedQueue[Key] = KeyedQueue(self._clock, _CONCURRENT_CACHES)
+        self._feed = Feed(self._store, self._queue.add, self._caches.add)
         kinds = watched(groups=settings.leader_worker_set.enabled)
         self._registry = register(self._feed, client, kinds)
         self._audit = Audit(
@@ -97,19 +104,39 @@ class Operator:
         claims = {m.claim for engine in settings.engines.values() for m in engine.mounts}
         platform = platform_of(settings, pod.namespace)
         self._nodes = Nodes(self._client, platform.accelerators) if settings.nodes.read else None
-        observer = Observer(self._store, Claims(self._client, self._clock), self._nodes, claims)
+        known_claims = Claims(self._client, self._clock)
+        observer = Observer(self._store, known_claims, self._nodes, claims)
         self._scraper = Scraper()
         self._samplers = Samplers(self._scraper, self._clock, observer.pods, self._on_sample)
         self._interest = Interest(self._clock)
         self._source = Source(self._clock, self._interest, self._views(observer))
         self._external = ExternalServers(settings.external_scalers, self._source, client.get)
+        applier = Applier(self._client, self._store)
+        status = StatusWriter(self._client, self._store)
+        events = EventPoster(self._client, self._clock, pod.name)
+        self._cache_metrics = CacheMetrics(self._metrics.registry)
+        self._cache_reconciler = CacheReconciler(
+            clock=self._clock,
+            caches=caches_of(settings, pod.namespace, options.api_server),
+            platform=platform,
+            client=self._client,
+            store=self._store,
+            claims=known_claims,
+            nodes=self._nodes,
+            applier=applier,
+            status=status,
+            events=events,
+            scraper=self._scraper,
+            metrics=self._metrics,
+            cache_metrics=self._cache_metrics,
+        )
         self._reconciler = ServiceReconciler(
             clock=self._clock,
             platform=platform,
             observer=observer,
-            applier=Applier(self._client, self._store),
-            status=StatusWriter(self._client, self._store),
-            events=EventPoster(self._client, self._clock, pod.name),
+            applier=applier,
+            status=status,
+            events=events,
             samplers=self._samplers,
             metrics=self._metrics,
             interest=self._interest,
@@ -183,6 +210,8 @@ class Operator:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._leadership.keep(), name="lease")
             group.create_task(self._queue.run(self._reconciler.reconcile), name="passes")
+            caches = self._caches.run(self._cache_reconciler.reconcile)
+            group.create_task(caches, name="caches")
 
     async def _audit_regularly(self) -> None:
         while True:
@@ -204,6 +233,8 @@ class Operator:
     def _wake_all(self) -> None:
         for key in self._store.services():
             self._queue.add(key)
+        for key in self._store.caches():
+            self._caches.add(key)
 
     async def _wait_for_kinds(self) -> None:
         while True:
@@ -271,7 +302,7 @@ class Operator:
     def _health(self) -> str | None:
         if self._watch_ended:
             return "the watches have ended"
-        silent = self._clock.monotonic() - self._queue.beat
+        silent = self._clock.monotonic() - min(self._queue.beat, self._caches.beat)
         if self._leadership.leads and silent > _BEAT_LIMIT_S:
             return f"no pass could begin for {silent:.0f} s"
         return None
@@ -286,6 +317,8 @@ class Operator:
         self._metrics.tell_blind(self._samplers.blind())
         bodies = ((key, self._store.service(key) or {}) for key in self._store.services())
         self._metrics.count_conditions((key, body.get("status") or {}) for key, body in bodies)
+        caches = ((key, self._store.cache(key) or {}) for key in self._store.caches())
+        self._cache_metrics.tell((key, body.get("status") or {}) for key, body in caches)
 
 
 async def run_operator(options: Options) -> int:

@@ -1,8 +1,68 @@
 """The administrator's file as the value that decisions are made from."""
 
+import math
+from collections.abc import Iterable
+from ipaddress import ip_network
+
+from stoker.api.modelcache import CacheStorage, ClaimTemplate, ExistingClaim, PerNode
 from stoker.catalog.overrides import gpus_of, known_plugins, marked
+from stoker.model.cache import CachePlatform
 from stoker.model.platform import AcceleratorPlatform, EnginePlatform, Mount, Platform
+from stoker.quantity import parse_optional_duration, parse_quantity
 from stoker.settings import Settings
+from stoker.settings.caches import CacheStorageSettings
+
+
+def caches_of(
+    settings: Settings, operator_namespace: str, api_server: Iterable[str]
+) -> CachePlatform:
+    """What is decided for model caches. `api_server` are its addresses, where no job may go."""
+    caches = settings.caches
+    return CachePlatform(
+        worker_image=settings.images.worker,
+        operator_namespace=operator_namespace,
+        storage=_storage(caches.storage),
+        storage_class=caches.storage.storage_class_name,
+        access_modes=tuple(caches.storage.access_modes),
+        hub=caches.hub.rstrip("/"),
+        object_endpoint=caches.object_endpoint,
+        plain_hosts=caches.plain_hosts,
+        private_hosts=caches.private_hosts,
+        schemes=frozenset(caches.schemes),
+        ca_config_map=caches.ca_config_map,
+        proxies=tuple(
+            (f"{name.upper()}_PROXY", value)
+            for name in ("https", "http", "no")
+            if (value := getattr(caches.proxy, name)) is not None
+        ),
+        forbidden_networks=(
+            *(str(network) for network in caches.forbidden_networks),
+            *(str(ip_network(address)) for address in api_server if _is_address(address)),
+        ),
+        max_bytes=0 if caches.max_size is None else math.ceil(parse_quantity(caches.max_size)),
+        verify_every_s=parse_optional_duration(caches.verify_every),
+        compile_bytes=math.ceil(parse_quantity(caches.compile_room)),
+        allow_pickle=settings.models.allow_pickle,
+        allow_code=caches.allow_code,
+        parallel=caches.parallel,
+        patience_s=caches.patience_seconds,
+    )
+
+
+def _storage(kept: CacheStorageSettings) -> CacheStorage:
+    if kept.existing_claim is not None:
+        return CacheStorage(existing_claim=ExistingClaim(name=kept.existing_claim))
+    if kept.per_node_storage_class_name is not None:
+        return CacheStorage(per_node=PerNode(storage_class_name=kept.per_node_storage_class_name))
+    return CacheStorage(pvc=ClaimTemplate())
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True
 
 
 def platform_of(settings: Settings, operator_namespace: str) -> Platform:

@@ -57,6 +57,7 @@ class CacheJob:
     secret: str | None = None
     nodes: tuple[str, ...] = ()  # on one of these alone
     per_node: bool = False
+    word: str = ""  # what its owner asked for; another one is another job
 
 
 def render_support(owner: Owner, platform: CachePlatform) -> tuple[Manifest, ...]:
@@ -123,7 +124,9 @@ def job_digest(owner: Owner, job: CacheJob, platform: CachePlatform) -> str:
         nodes=job.nodes if job.per_node else (),
     )
     text = json.dumps(
-        [_pod(owner.key.name, bare, platform), owner.uid], sort_keys=True, separators=(",", ":")
+        [_pod(owner.key.name, bare, platform), owner.uid, job.word],
+        sort_keys=True,
+        separators=(",", ":"),
     )
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from stoker.settings.caches import CacheSettings
+from stoker.settings.section import Section
 
 DEFAULT_PATH: Final = Path("/etc/stoker/config.yaml")
 
@@ -24,13 +26,7 @@ class ConfigError(ValueError):
     """The operator cannot use its configuration; each line says where, what and the remedy."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_camel, validate_by_name=True
-    )
-
-
-class Images(_Section):
+class Images(Section):
     """The images that Stoker itself brings."""
 
     worker: Image = Field(description="image of the worker, for example ghcr.io/stoker/worker:1.0")
@@ -38,14 +34,14 @@ class Images(_Section):
     picker: Image = Field(description="image of the frontend's endpoint picker")
 
 
-class MountSettings(_Section):
+class MountSettings(Section):
     """A claim that every engine container mounts read-only."""
 
     claim: str = Field(description="name of a PersistentVolumeClaim of the service's namespace")
     path: str = Field(pattern="^/", description="absolute path in the engine container")
 
 
-class EngineSettings(_Section):
+class EngineSettings(Section):
     """One entry of the engine catalogue."""
 
     image: Image = Field(description="stock image of the engine, by digest if you can")
@@ -63,7 +59,7 @@ class EngineSettings(_Section):
     shared_memory: str = Field("1Gi", description="size of /dev/shm, for example 1Gi")
 
 
-class TolerationSettings(_Section):
+class TolerationSettings(Section):
     """A toleration of Kubernetes."""
 
     key: str | None = Field(None, description="taint key")
@@ -75,7 +71,7 @@ class TolerationSettings(_Section):
 Rate = Annotated[float, Field(gt=0, le=1_000_000)]
 
 
-class TflopsSettings(_Section):
+class TflopsSettings(Section):
     """Dense rates by type; an absent one is not supported in hardware."""
 
     float32: Rate | None = Field(None, description="10**12 operations per second, dense")
@@ -86,7 +82,7 @@ class TflopsSettings(_Section):
     fp4: Rate | None = Field(None, description="10**12 operations per second, dense")
 
 
-class HardwareSettings(_Section):
+class HardwareSettings(Section):
     """What an accelerator can do. Absent: as the catalogue that comes with Stoker says."""
 
     vendor: Literal["nvidia", "amd", "cpu"] | None = Field(None, description="nvidia, amd or cpu")
@@ -121,7 +117,7 @@ class HardwareSettings(_Section):
     )
 
 
-class AcceleratorSettings(_Section):
+class AcceleratorSettings(Section):
     """One entry of the accelerator catalogue."""
 
     like: str | None = Field(None, description="a type that this one takes all it does not say")
@@ -140,7 +136,7 @@ class AcceleratorSettings(_Section):
     tolerations: tuple[TolerationSettings, ...] = Field((), description="taints to tolerate")
 
 
-class Allowed(_Section):
+class Allowed(Section):
     """What users may add to their engine pods. Empty by default."""
 
     labels: tuple[str, ...] = Field((), description="label keys, or prefixes ending in '/'")
@@ -150,14 +146,14 @@ class Allowed(_Section):
     runtime_classes: tuple[str, ...] = Field((), description="names of runtime classes")
 
 
-class Drain(_Section):
+class Drain(Section):
     """How an engine pod leaves."""
 
     settle_seconds: float = Field(3.0, ge=0, le=60, description="seconds, 0 to 60")
     drain_seconds: float = Field(120.0, ge=1, le=3600, description="seconds, 1 to 3600")
 
 
-class ModelSettings(_Section):
+class ModelSettings(Section):
     """Which models are served."""
 
     allow_pickle: bool = Field(
@@ -167,13 +163,13 @@ class ModelSettings(_Section):
     )
 
 
-class LeaderWorkerSetSettings(_Section):
+class LeaderWorkerSetSettings(Section):
     """Replicas that span pods."""
 
     enabled: bool = Field(False, description="whether the cluster has the controller: true, false")
 
 
-class NodesSettings(_Section):
+class NodesSettings(Section):
     """What there is to run on."""
 
     read: bool = Field(True, description="whether nodes and volumes are looked at: true, false")
@@ -185,7 +181,7 @@ class NodesSettings(_Section):
     )
 
 
-class ProposalsSettings(_Section):
+class ProposalsSettings(Section):
     """When a change of the plan is proposed."""
 
     window_seconds: float = Field(
@@ -196,7 +192,7 @@ class ProposalsSettings(_Section):
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
-class KedaSettings(_Section):
+class KedaSettings(Section):
     """The load of services for KEDA, by gRPC."""
 
     enabled: bool = Field(False, description="whether to serve it: true, false")
@@ -209,7 +205,7 @@ class KedaSettings(_Section):
     )
 
 
-class HpaSettings(_Section):
+class HpaSettings(Section):
     """The load of services as external metrics behind the API server."""
 
     enabled: bool = Field(False, description="whether to serve it: true, false")
@@ -217,14 +213,14 @@ class HpaSettings(_Section):
     certificate: Path | None = Field(None, description="folder with tls.crt and tls.key")
 
 
-class ExternalScalersSettings(_Section):
+class ExternalScalersSettings(Section):
     """What autoscalers that are not Stoker's are told."""
 
     keda: KedaSettings = Field(KedaSettings.model_validate({}), description="{enabled, port, …}")
     hpa: HpaSettings = Field(HpaSettings.model_validate({}), description="{enabled, port, …}")
 
 
-class LeaseSettings(_Section):
+class LeaseSettings(Section):
     """Who leads, and how fast a dead leader is replaced."""
 
     name: str = Field("stoker-operator", description="name of the Lease object")
@@ -233,7 +229,7 @@ class LeaseSettings(_Section):
     retry_seconds: float = Field(2, ge=0.2, le=60, description="below renewDeadlineSeconds")
 
 
-class Settings(_Section):
+class Settings(Section):
     """Everything the administrator decides."""
 
     images: Images = Field(description="images: {worker, envoy, picker}")
@@ -254,6 +250,9 @@ class Settings(_Section):
     models: ModelSettings = Field(ModelSettings.model_validate({}), description="{allowPickle}")
     leader_worker_set: LeaderWorkerSetSettings = Field(
         LeaderWorkerSetSettings.model_validate({}), description="{enabled}"
+    )
+    caches: CacheSettings = Field(
+        CacheSettings.model_validate({}), description="{storage, hub, schemes, …}"
     )
     nodes: NodesSettings = Field(NodesSettings.model_validate({}), description="{read}")
     proposals: ProposalsSettings = Field(
@@ -307,6 +306,12 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield (
             f"defaultAccelerator: {settings.default_accelerator!r} is not in the accelerator "
             f"catalogue; write one of: {known}"
+        )
+    kept = settings.caches.storage
+    if kept.existing_claim is not None and kept.per_node_storage_class_name is not None:
+        yield (
+            "caches.storage: existingClaim and perNodeStorageClassName exclude each other; remove "
+            "one of them"
         )
     hpa, keda = settings.external_scalers.hpa, settings.external_scalers.keda
     if hpa.enabled and hpa.certificate is None:

@@ -1,0 +1,193 @@
+"""One pass over one cache: observe → progress → decide → apply → status → events → wake.
+
+How a pass may end is as for services (`reconcile.service`): a user's mistake is a condition, a
+refusal of the API server becomes one, a world that is not ready is looked at again later.
+"""
+
+import dataclasses
+import itertools
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from stoker.api.modelcache import ModelCacheSpec
+from stoker.caching.cache import plan_cache
+from stoker.caching.storage import storage_of
+from stoker.clock import Clock
+from stoker.cluster.apply import Applier
+from stoker.cluster.cacheobserve import CacheObserver
+from stoker.cluster.claims import Claims
+from stoker.cluster.client import Client
+from stoker.cluster.events import EventPoster
+from stoker.cluster.kinds import CACHE
+from stoker.cluster.nodes import Nodes
+from stoker.cluster.status import StatusWriter
+from stoker.cluster.store import Store
+from stoker.errors import (
+    ClusterUnavailable,
+    Conflict,
+    LeadershipLost,
+    NotFound,
+    Refused,
+    Terminating,
+)
+from stoker.model import reasons
+from stoker.model.cache import CachePlan, CachePlatform, ObservedCache
+from stoker.model.moment import Moment, earliest
+from stoker.model.observed import Key
+from stoker.model.plan import Event
+from stoker.model.platform import Platform
+from stoker.reconcile.queue import Backoff
+from stoker.telemetry.cachemetrics import CacheMetrics
+from stoker.telemetry.metrics import Metrics
+from stoker.telemetry.progress import read_progress
+from stoker.telemetry.scrape import Scraper
+
+_log = logging.getLogger(__name__)
+
+# What the API server refused, it may accept after a change of quota or policy.
+_REFUSED_RETRY_S: Final = 30.0
+# A stranger's object may go away without our being told.
+_TAKEN_RETRY_S: Final = 10.0
+
+
+class CacheReconciler:
+    """The worker of the queue for ModelCaches."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        caches: CachePlatform,
+        platform: Platform,
+        client: Client,
+        store: Store,
+        claims: Claims,
+        nodes: Nodes | None,
+        applier: Applier,
+        status: StatusWriter,
+        events: EventPoster,
+        scraper: Scraper,
+        metrics: Metrics,
+        cache_metrics: CacheMetrics,
+    ) -> None:
+        self._clock = clock
+        self._caches = caches
+        self._platform = platform
+        labels = {key for each in platform.accelerators.values() for key in each.node_selector}
+        self._observer = CacheObserver(
+            client=client,
+            store=store,
+            claims=claims,
+            nodes=nodes,
+            place=self._place,
+            node_labels=labels,
+        )
+        self._applier = applier
+        self._status = status
+        self._events = events
+        self._scraper = scraper
+        self._metrics = metrics
+        self._cache_metrics = cache_metrics
+        self._backoff: Backoff[Key] = Backoff()
+        self._passes = itertools.count(1)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Look at a cache once; when to look again."""
+        started = time.monotonic()
+        number = next(self._passes)
+        outcome, delay = "ok", None
+        wake_at: float | None = None
+        try:
+            wake_at = await self._pass(key, number)
+            self._backoff.succeeded(key)
+        except (Conflict, NotFound, Terminating, ClusterUnavailable) as error:
+            outcome, delay = "not_ready", self._backoff.failed(key)
+            delay = max(delay, getattr(error, "retry_after", None) or 0.0)
+            _log.info("later: %s", error, extra=_tags(key, number, type(error).__name__))
+        except Refused as error:
+            outcome, delay = "refused", self._backoff.failed(key)
+            _log.warning("refused: %s", error, extra=_tags(key, number, reasons.WRITE_REFUSED))
+        except LeadershipLost as error:
+            outcome = "not_leading"
+            _log.warning("stopped: %s", error, extra=_tags(key, number, "LeadershipLost"))
+        except Exception as error:  # noqa: BLE001 (a bug in one cache stays in that cache)
+            outcome, delay = "bug", self._backoff.failed(key)
+            self._metrics.bugs.inc()
+            _log.exception("a bug: %s", error, extra=_tags(key, number, "Bug"))
+        self._cache_metrics.passes.labels(outcome=outcome).observe(time.monotonic() - started)
+        return wake_at if delay is None else self._clock.monotonic() + delay
+
+    def _place(self, name: str, spec: ModelCacheSpec) -> tuple[str, bool]:
+        found = storage_of(name, spec, self._caches)
+        return found.claim, found.per_node
+
+    async def _pass(self, key: Key, number: int) -> float | None:
+        observed = await self._observer.observe(key)
+        if observed is None or observed.cache.deleting:
+            self._forget(key)
+            return None
+        pages = await read_progress(self._scraper, observed.pods)
+        observed = dataclasses.replace(observed, progress=pages)
+        now = Moment(self._clock.monotonic(), self._clock.unix())
+        plan = plan_cache(observed, self._caches, self._platform, now)
+        taken = await self._applier.find_taken(observed.cache, plan.actions)
+        if taken:
+            observed = dataclasses.replace(observed, taken=taken)
+            plan = plan_cache(observed, self._caches, self._platform, now)
+        retry = await self._carry_out(observed, plan, now, number)
+        if taken:
+            retry = earliest(retry, now.monotonic + _TAKEN_RETRY_S)
+        return earliest(plan.wake_at, retry)
+
+    async def _carry_out(
+        self, observed: ObservedCache, plan: CachePlan, now: Moment, number: int
+    ) -> float | None:
+        cache, status, retry = observed.cache, plan.status, None
+        events: tuple[Event, ...] = plan.events
+        try:
+            self._metrics.writes.inc(await self._applier.carry_out(cache, plan.actions))
+        except Refused as error:
+            _log.warning(
+                "refused: %s", error, extra=_tags(cache.key, number, reasons.WRITE_REFUSED)
+            )
+            status = _with_refusal(status, str(error))
+            if _refused_before(cache.status) != str(error):
+                events = (*events, Event("Warning", reasons.WRITE_REFUSED, str(error)))
+            retry = now.monotonic + _REFUSED_RETRY_S
+        if await self._status.write(cache, status, now):
+            self._cache_metrics.count(cache.key, cache.status, status)
+            await self._events.post(cache, events)
+        return retry
+
+    def _forget(self, key: Key) -> None:
+        self._backoff.succeeded(key)
+        self._observer.forget(key)
+        self._events.forget(key, CACHE.name)
+        self._cache_metrics.forget(key)
+
+
+def _tags(key: Key, number: int, reason: str) -> dict[str, Any]:
+    return {"key": f"mc/{key}", "pass_id": number, "reason": reason}
+
+
+def _with_refusal(status: Mapping[str, Any], message: str) -> dict[str, Any]:
+    """The status, saying what the API server does not accept; what is cached stays in use."""
+    usable = bool(status.get("folder"))
+    conditions = [entry for entry in status.get("conditions") or () if entry["type"] != "Ready"]
+    refusal = {
+        "type": "Ready",
+        "status": "True" if usable else "False",
+        "reason": reasons.WRITE_REFUSED,
+        "message": message,
+    }
+    phase = "Degraded" if usable else "Failed"
+    return {**status, "phase": phase, "conditions": [refusal, *conditions]}
+
+
+def _refused_before(status: Mapping[str, Any]) -> str | None:
+    for entry in status.get("conditions") or ():
+        if entry.get("type") == "Ready" and entry.get("reason") == reasons.WRITE_REFUSED:
+            return str(entry.get("message"))
+    return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from stoker.api.crd import CACHE, render_crd
@@ -130,3 +131,13 @@ def test_columns(judge: Judge) -> None:
         "columns", "Fetching", "42%", "14.9", "GiB", "112", "MiB/s", "2m10s", "1/3", "Fetching",
     ]  # fmt: skip
     assert "columns" in judge.plane.kubectl("get", "ai")
+
+
+@pytest.mark.parametrize("name", ["modelcache", "modelcache-per-node"])
+def test_the_examples_are_taken(judge: Judge, name: str) -> None:
+    with open(f"docs/examples/{name}.yaml") as file:  # noqa: PTH123
+        *others, example = yaml.safe_load_all(file)
+    assert judge.refusal({"spec": example["spec"]}, CACHE) == ""
+    assert python_takes(example["spec"])
+    for other in others:
+        judge.plane.kubectl("apply", "--server-side", "--dry-run=server", "-f", "-", stdin=other)

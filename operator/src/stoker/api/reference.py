@@ -19,7 +19,7 @@ CACHE_INTRODUCTION = """\
 
 `apiVersion: stoker.dev/v1alpha1`, short name `mc`.
 This page is made from the models by `stoker crd`; `kubectl explain mc.spec` shows the same text.
-What a cache does, its states and its conditions: docs/caches.md.
+What a cache does, its states and its conditions are told in [modelcache.md](modelcache.md).
 """
 
 

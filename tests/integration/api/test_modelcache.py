@@ -8,12 +8,15 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from stoker.api.crd import CACHE, render_crd
+from stoker.api.crd import CACHE, render_crd, schema_of
 from stoker.api.modelcache import ModelCache
+from tests.integration.api.cachetable import CASES, put
 from tests.integration.api.conftest import collection
+from tests.integration.api.schema_walk import constraints
 
 if TYPE_CHECKING:
     from tests.integration.api.conftest import Judge
+    from tests.integration.api.table import Case
 
 HF = {"uri": "hf://org/model"}
 PATCH = "application/merge-patch+json"
@@ -141,3 +144,47 @@ def test_the_examples_are_taken(judge: Judge, name: str) -> None:
     assert python_takes(example["spec"])
     for other in others:
         judge.plane.kubectl("apply", "--server-side", "--dry-run=server", "-f", "-", stdin=other)
+
+
+def body_of(case: Case, value: Any) -> dict[str, Any]:
+    if case.path == "metadata.name":
+        return {"metadata": {"name": value}, "spec": {"model": HF}}
+    return put(case.path, value)
+
+
+def takes(body: dict[str, Any]) -> bool:
+    head = {"apiVersion": "stoker.dev/v1alpha1", "kind": "ModelCache", "metadata": {"name": "a"}}
+    try:
+        ModelCache.model_validate({**head, **body})
+    except ValidationError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="session")
+def caches(judge: Judge) -> Judge:
+    """The same judge, with a cache whose status can be tried."""
+    judge.plane.apply(
+        {
+            "apiVersion": "stoker.dev/v1alpha1",
+            "kind": "ModelCache",
+            "metadata": {"name": "everything", "namespace": "default"},
+            "spec": {"model": HF},
+        }
+    )
+    return judge
+
+
+def test_every_constraint_has_a_case() -> None:
+    tried = {("", "cel[0]") if c.path == "metadata.name" else c.constraint for c in CASES}
+    assert set(constraints(schema_of(CACHE))) == tried
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_at_the_bound_it_passes_and_beyond_it_is_refused(caches: Judge, case: Case) -> None:
+    good, bad = body_of(case, case.accept), body_of(case, case.reject)
+    assert caches.refusal(good, CACHE) == ""
+    assert takes(good)
+    assert case.says in caches.refusal(bad, CACHE)
+    if case.keyword != "format":  # times of the status are plain text in Python
+        assert not takes(bad)

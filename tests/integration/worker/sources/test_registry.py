@@ -259,7 +259,7 @@ def test_a_bomb_is_not_unpacked(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A gibibyte of nothing in one mebibyte; reading stops where nothing honest goes."""
-    monkeypatch.setattr(blobs, "_BOMB_BYTES", 2**24)
+    monkeypatch.setattr(blobs, "BOMB_BYTES", 2**24)
     head = tarfile.TarInfo("models/w.safetensors")
     head.size = 2**30
     bomb = gzip.compress(head.tobuf(tarfile.GNU_FORMAT)) + gzip.compress(bytes(2**24)) * 64

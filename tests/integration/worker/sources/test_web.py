@@ -6,14 +6,15 @@ import gzip
 import hashlib
 import io
 import tarfile
+import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
 from backports import zstd
 
-from stoker_worker.cachecontract import FetchConfig, FetchReason
+from stoker_worker.cachecontract import FETCH, RESOLVE, FetchConfig, FetchReason
 from stoker_worker.fetch.source import Source, SourceError
-from stoker_worker.fetch.sources import open_source
+from stoker_worker.fetch.sources import open_source, zips
 from tests.support.authority import Authority
 from tests.support.scripted import Reply, Web, file, redirect
 
@@ -49,8 +50,10 @@ def archive() -> bytes:
     return buffer.getvalue()
 
 
-def opened(web: Web, authority: Path, path: str, revision: str, secret_dir: Path) -> Source:
-    config = FetchConfig("fetch", f"{web.url}{path}", revision, plain_hosts=["127.0.0.1"])
+def opened(
+    web: Web, authority: Path, path: str, revision: str, secret_dir: Path, task: str = FETCH
+) -> Source:
+    config = FetchConfig(task, f"{web.url}{path}", revision, plain_hosts=["127.0.0.1"])
     return open_source(config, secret_dir=secret_dir, ca_file=authority / "ca.crt")
 
 
@@ -107,6 +110,88 @@ def test_an_archive_with_another_digest_is_refused(
     assert error.value.reason == FetchReason.DIGEST_MISMATCH
 
 
+def zipped(files: dict[str, bytes], method: int, mode: int = 0) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as packed:
+        for name, content in files.items():
+            info = zipfile.ZipInfo(name)
+            info.external_attr = mode << 16
+            packed.writestr(info, content, method)
+    return buffer.getvalue()
+
+
+STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
+
+
+@pytest.mark.parametrize("method", [STORED, DEFLATED])
+def test_a_zip_is_a_folder(web: Web, authority: Path, tmp_path: Path, method: int) -> None:
+    packed = zipped({f"./tiny/{name}": content for name, content in FILES.items()}, method)
+    web.routes["/m.zip"] = file(packed)
+    source = opened(web, authority, "/m.zip", digest(packed), tmp_path)
+    assert contents(source) == FILES
+    weights = next(entry for entry in source.list().files if entry.size == len(WEIGHTS))
+    assert weights.ranges is (method == STORED)
+    with source.read(weights, 1000, 1_500_000) as pieces:
+        assert b"".join(pieces) == WEIGHTS[1000:1_500_000]
+    look = opened(web, authority, "/m.zip", digest(packed), tmp_path, RESOLVE)
+    [config, _] = look.list().files
+    with look.read(config, 0, None) as pieces:
+        assert b"".join(pieces) == b"{}"
+
+
+def overlapping() -> bytes:
+    """Two names for one member, as bombs have thousands."""
+    raw = zipped({"a": b"x" * 5000, "b": b"y" * 5000}, DEFLATED)
+    start = raw.rindex(b"PK\x01\x02")  # the entry of b: its member is a's
+    return raw[: start + 42] + bytes(4) + raw[start + 46 :]
+
+
+def lying() -> bytes:
+    """A member that says in the directory that it is smaller than it is."""
+    raw = zipped({"a": b"x" * 5000}, DEFLATED)
+    start = raw.rindex(b"PK\x01\x02")
+    return raw[: start + 24] + (10).to_bytes(4, "little") + raw[start + 28 :]
+
+
+@pytest.mark.parametrize(
+    ("packed", "said"),
+    [
+        (zipped({"../x": b"1"}, STORED), "leaves the archive's folder"),
+        (zipped({"/etc/x": b"1"}, STORED), "leaves the archive's folder"),
+        (zipped({"a": b"/etc/passwd"}, STORED, 0o120777), "is a link"),
+        (zipped({"a": b"1"}, zipfile.ZIP_BZIP2), "other than deflate"),
+        (zipped({"a": b"1"}, STORED)[:-30], "no directory"),
+        (b"no archive" * 100, "no directory"),
+        (overlapping(), "lie over one another"),
+        (lying(), "larger than it says"),
+    ],
+)
+def test_a_zip_that_is_unsafe_is_refused(
+    web: Web, authority: Path, tmp_path: Path, packed: bytes, said: str
+) -> None:
+    web.routes["/m.zip"] = file(packed)
+    with pytest.raises(SourceError, match=said) as error:
+        opened(web, authority, "/m.zip", digest(packed), tmp_path).list()
+    assert error.value.reason == FetchReason.ARCHIVE_UNSAFE
+
+
+def test_a_zip_that_unpacks_to_far_more_is_a_bomb(
+    web: Web, authority: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zips, "BOMB_BYTES", 2**20)
+    packed = zipped({"a": bytes(2**24)}, DEFLATED)
+    web.routes["/m.zip"] = file(packed)
+    with pytest.raises(SourceError, match="a bomb"):
+        opened(web, authority, "/m.zip", digest(packed), tmp_path).list()
+
+
+def test_a_zip_with_another_digest_is_refused(web: Web, authority: Path, tmp_path: Path) -> None:
+    web.routes["/m.zip"] = file(zipped(FILES, STORED))
+    with pytest.raises(SourceError) as error:
+        opened(web, authority, "/m.zip", digest(b"other"), tmp_path).list()
+    assert error.value.reason == FetchReason.DIGEST_MISMATCH
+
+
 def test_a_signed_address_is_not_told(web: Web, authority: Path, tmp_path: Path) -> None:
     web.routes["/x.gguf"] = lambda _: Reply(403)
     source = opened(web, authority, "/x.gguf?X-Signature=s3cret", digest(b""), tmp_path)
@@ -142,7 +227,7 @@ def test_the_secrets_token_goes_to_its_host_alone(
         ("/..", digest(b""), "names no file"),
         ("/%2e%2e", digest(b""), "names no file"),
         ("/a%00b", digest(b""), "names no file"),
-        ("/x.zip", digest(b""), "best is .tar"),
+        ("/x.tar.xz", digest(b""), "best is .tar"),
     ],
 )
 def test_an_address_that_cannot_be(

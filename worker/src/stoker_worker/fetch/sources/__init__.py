@@ -3,7 +3,7 @@
     addresses, answers, paths    pure: what may be asked, what an answer means, what a file is named
     http                         the one reader of HTTP, which every scheme but pvc:// uses
     relay                        the same for a library that connects by itself
-    tars, trees, blobs, packed   files inside archives and layers
+    tars, zips, trees, blobs, packed      files inside archives and layers
     hub, objects, registry, web, claim    the source of each scheme
 
 Libraries are imported with the scheme that needs them.

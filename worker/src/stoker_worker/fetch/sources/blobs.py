@@ -23,10 +23,10 @@ PLAIN = ""
 GZIP = "gzip"
 ZSTD = "zstd"
 
-_STEP_BYTES = 2**20
+STEP_BYTES = 2**20
 # Weights hardly shrink. What grows so much, and so large, is made to fill a disk or to waste time.
-_BOMB_BYTES = 2**30
-_BOMB_RATIO = 200
+BOMB_BYTES = 2**30
+BOMB_RATIO = 200
 _WINDOW_LOG = 27  # 128 MiB, what zstd allows itself without being asked for more
 
 
@@ -91,7 +91,7 @@ class Unpacked:
 
     def finish(self) -> None:
         """Read to the end, and see that it was the blob that was promised."""
-        while self._some(_STEP_BYTES):
+        while self._some(STEP_BYTES):
             pass
         if self._hash.hexdigest() != self.blob.sha256:
             raise SourceError(
@@ -155,7 +155,7 @@ def _hashed(raw: Iterator[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
 
 
 def _limited(pieces: Iterator[bytes], blob: Blob) -> Iterator[bytes]:
-    given, most = 0, max(_BOMB_BYTES, _BOMB_RATIO * blob.size)
+    given, most = 0, max(BOMB_BYTES, BOMB_RATIO * blob.size)
     for piece in pieces:
         given += len(piece)
         if given > most:
@@ -208,7 +208,7 @@ class _Gzip:
         return self._inner.unused_data
 
     def unpack(self, data: bytes) -> bytes:
-        return self._inner.decompress(self._inner.unconsumed_tail + data, _STEP_BYTES)
+        return self._inner.decompress(self._inner.unconsumed_tail + data, STEP_BYTES)
 
 
 class _Zstd:
@@ -227,7 +227,7 @@ class _Zstd:
         return self._inner.unused_data
 
     def unpack(self, data: bytes) -> bytes:
-        return self._inner.decompress(data, _STEP_BYTES)
+        return self._inner.decompress(data, STEP_BYTES)
 
 
 def _unsafe(blob: Blob, how: str) -> SourceError:

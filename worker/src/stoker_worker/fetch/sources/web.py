@@ -21,6 +21,7 @@ from stoker_worker.fetch.sources.http import Ask, Reader
 from stoker_worker.fetch.sources.packed import Packed
 from stoker_worker.fetch.sources.paths import checked, shown, wrong_with
 from stoker_worker.fetch.sources.secrets import Secret
+from stoker_worker.fetch.sources.zips import Zipped
 
 _SHA256 = re.compile(r"sha256:([0-9a-f]{64})\Z")
 _LENGTH = re.compile(r"\d{1,18}\Z")
@@ -30,6 +31,7 @@ _PACKINGS = {
     ".tgz": GZIP,
     ".tar.zst": ZSTD,
     ".tzst": ZSTD,
+    ".zip": PLAIN,  # each member has its own
 }
 
 
@@ -51,11 +53,11 @@ class WebSource:
                 FetchReason.SOURCE_INVALID,
                 f"the address on {origin} ends with {shown(self._name)!r}, which names no file",
             )
-        if self._name.endswith((".zip", ".tar.xz", ".tar.bz2", ".rar", ".7z")):
+        if self._name.endswith((".tar.xz", ".tar.bz2", ".rar", ".7z")):
             raise SourceError(
                 FetchReason.SOURCE_INVALID,
-                f"{shown(self._name)}: of archives, .tar, .tar.gz and .tar.zst are read; best is "
-                ".tar, because weights hardly shrink",
+                f"{shown(self._name)}: of archives, .tar, .tar.gz, .tar.zst and .zip are read; "
+                "best is .tar, because weights hardly shrink",
             )
         self._revision = config.revision
         self._sha256 = digest[1]
@@ -64,18 +66,21 @@ class WebSource:
         self._look = config.task == RESOLVE
         self._reader = reader
         self._secret = secret
-        self._packed: Packed | None = None
+        self._packed: Packed | Zipped | None = None
 
     def list(self) -> Listing:
         """Ask how large the file is; of an archive, read what is in it."""
         size = self._size()
         packing = next((p for end, p in _PACKINGS.items() if self._name.endswith(end)), None)
         if packing is None:
-            return checked(
-                self._revision, [RemoteFile(self._name, size, self._sha256)], self._where
-            )
+            file = RemoteFile(self._name, size, self._sha256)
+            return checked(self._revision, [file], self._where)
         blob = Blob(self._ask, size, self._sha256, packing)
-        packed = Packed([blob], self._reader, self._where, image=False, look=self._look)
+        packed: Packed | Zipped
+        if self._name.endswith(".zip"):
+            packed = Zipped(blob, self._reader, self._where, look=self._look)
+        else:
+            packed = Packed([blob], self._reader, self._where, image=False, look=self._look)
         listing = checked(self._revision, packed.list(), self._where)
         self._packed = packed
         return listing

@@ -93,6 +93,6 @@ def test_a_listing_ends_somewhere() -> None:
     assert error.value.reason == FetchReason.SOURCE_TOO_LARGE
 
 
-def test_a_listing_is_sorted() -> None:
+def test_a_listing_keeps_the_order_of_its_source() -> None:
     files = [RemoteFile("b", 1), RemoteFile("a/c", 2)]
-    assert [file.path for file in checked("r", files, "here").files] == ["a/c", "b"]
+    assert [file.path for file in checked("r", files, "here").files] == ["b", "a/c"]

@@ -85,6 +85,7 @@ class HubSource:
             # The blob of a file in LFS is its pointer.
             sha256, blob = (entry.lfs.sha256, None) if entry.lfs else (None, entry.blob_id)
             files.append(RemoteFile(entry.rfilename, size, sha256, blob))
+        files.sort(key=lambda file: file.path)
         return checked(found.sha, files, f"hf://{self._repo}")
 
     def read(

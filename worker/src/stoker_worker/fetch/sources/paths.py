@@ -47,7 +47,10 @@ def shown(path: str) -> str:
 
 
 def checked(revision: str, files: Iterable[RemoteFile], where: str) -> Listing:
-    """Return a listing whose names are safe and none of which is in another's way."""
+    """Return a listing whose names are safe and none of which is in another's way.
+
+    The order stays the source's: of a compressed archive it is the one to read in.
+    """
     kept: dict[str, RemoteFile] = {}
     for file in files:
         wrong = wrong_with(file.path)
@@ -75,4 +78,4 @@ def checked(revision: str, files: Iterable[RemoteFile], where: str) -> Listing:
         )
     if not kept:
         raise SourceError(FetchReason.NO_MODEL, f"{where} has no files")
-    return Listing(revision, tuple(sorted(kept.values(), key=lambda file: file.path)))
+    return Listing(revision, tuple(kept.values()))

@@ -69,6 +69,7 @@ class Tree:
         if path in self._folders:
             self._remove(path, kept.blob + 1, itself=True)
             self._folders.discard(path)
+        self._kept.pop(path, None)  # the order is that of the archives
         self._kept[path] = kept
 
     def _remove(self, path: str, before: int, *, itself: bool) -> None:

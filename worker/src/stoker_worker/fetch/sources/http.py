@@ -154,16 +154,16 @@ class Reader:
         self._lock = threading.Lock()
 
     @contextmanager
-    def open(self, ask: Ask, method: str = "GET") -> Iterator[Answer]:
+    def open(self, ask: Ask) -> Iterator[Answer]:
         """Ask, follow redirects, and give the answer that is none, whatever its status.
 
         An address that a redirect named may have been signed and have expired on the way; the
         source is asked for another once.
         """
-        answer = self._follow(ask, method)
+        answer = self._follow(ask)
         if answer.redirected and answer.status in _EXPIRED:
             _leave(answer.body)
-            answer = self._follow(ask, method)
+            answer = self._follow(ask)
         try:
             yield answer
         finally:
@@ -198,7 +198,7 @@ class Reader:
         """Return the error for an answer that is no success."""
         return refusal(answer.status, answer.headers, str(answer.origin), ask.what, self.clock())
 
-    def _follow(self, ask: Ask, method: str) -> Answer:
+    def _follow(self, ask: Ask) -> Answer:
         url, first, hops, public = ask.url, origin_of(ask.url), 0, ask.public
         secrets = ask.secrets() if callable(ask.secrets) else ask.secrets
         inside = True  # no other host has been asked since the first
@@ -209,9 +209,7 @@ class Reader:
             addresses = self._judged(origin, public=public)
             if hops == 0:
                 public = all(kind_of(each) is Kind.PUBLIC for each in addresses)
-            body = self._send(
-                method, url, origin, addresses, headers | dict(secrets if inside else {})
-            )
+            body = self._send(url, origin, addresses, headers | dict(secrets if inside else {}))
             if body.status not in _REDIRECTS:
                 return Answer(body.status, body.headers, origin, origin != first, body)
             _leave(body)
@@ -248,7 +246,6 @@ class Reader:
 
     def _send(
         self,
-        method: str,
         url: str,
         origin: Origin,
         addresses: list[Address],
@@ -256,14 +253,14 @@ class Reader:
     ) -> BaseHTTPResponse:
         proxy = self.proxy_for(origin)
         if proxy:
-            return self._exchange(origin, self._manager(proxy), method, url, headers)
+            return self._exchange(origin, self._manager(proxy), url, headers)
         parts = urlsplit(url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         headers = {"Host": str(origin)} | dict(headers)
         failed: SourceError | None = None
         for address in addresses:
             try:
-                return self._exchange(origin, self._pool(origin, address), method, target, headers)
+                return self._exchange(origin, self._pool(origin, address), target, headers)
             except _NotConnectedError as error:
                 failed = error.reported
         raise failed or SourceError(
@@ -274,13 +271,12 @@ class Reader:
         self,
         origin: Origin,
         through: urllib3.HTTPConnectionPool | urllib3.ProxyManager,
-        method: str,
         target: str,
         headers: Mapping[str, str],
     ) -> BaseHTTPResponse:
         try:
             return through.urlopen(
-                method,
+                "GET",
                 target,
                 headers=headers,
                 redirect=False,

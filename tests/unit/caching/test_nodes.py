@@ -154,6 +154,18 @@ def test_what_services_use_changes_when_every_node_has_the_new_one() -> None:
     assert world.status["phase"] == "Ready"
 
 
+def test_a_bad_file_on_one_node_is_repaired_there() -> None:
+    world = per_node(("n1", "n2"))
+    world.bind()
+    for name in ("n1", "n2"):
+        world.fetch(name)
+    world.settle()
+    world.at += 5
+    world.corrupt = {"n2": world.now.unix}
+    world.turn()
+    assert jobs_on(world, "verify") == ["n2"]
+
+
 def test_every_node_is_verified_on_schedule_and_when_its_owner_asks() -> None:
     world = World({**PER_NODE, "verify": {"every": "24h"}})
     world.nodes = ("n1", "n2")

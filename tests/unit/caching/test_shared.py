@@ -282,6 +282,24 @@ def test_a_verification_that_finds_bad_files_and_cannot_repair_them_degrades() -
     assert world.condition("Verified")[0] == "True"
 
 
+def test_a_bad_file_that_an_engine_found_is_repaired_at_once() -> None:
+    world = World()
+    world.ready()
+    assert not world.has_job("verify")
+    world.at += 5
+    world.corrupt = {"node-1": world.now.unix}
+    world.turn()
+    assert world.config("verify").full
+    world.at += 60
+    world.end("verify", fetched("verify", repaired=("model-00003.safetensors",)))
+    world.settle()
+    assert world.status["phase"] == "Ready"
+    assert not world.has_job("verify"), "what was found before it is repaired"
+    world.corrupt = {"node-1": world.now.unix + 1}
+    world.turn()
+    assert world.has_job("verify"), "and found again"
+
+
 def test_the_owner_may_ask_for_a_verification_once() -> None:
     world = World()
     world.ready()

@@ -68,6 +68,7 @@ class World:
         self.resting: frozenset[str] = frozenset()
         self.labels: dict[str, dict[str, str]] = {}
         self.waiting_on: frozenset[str] = frozenset()
+        self.corrupt: dict[str, float] = {}
         self.expandable: bool | None = True
         self.at = 1_000_000.0
         self.made = 0
@@ -103,6 +104,7 @@ class World:
             others=self.others,
             nodes=None if self.nodes is None else tuple(map(self._node, self.nodes)),
             waiting_on=self.waiting_on,
+            corrupt=dict(self.corrupt),
             progress=dict(self.progress),
         )
 

@@ -142,7 +142,7 @@ class _Round:
         context, resolved = self.context, self.resolved
         if not node.ready:
             job = context.fetch_job(resolved, self.memory.content, name)
-        elif self._due(node):
+        elif self._due(name, node):
             job = context.verify_job(resolved, self.memory.content, name)
         else:
             return
@@ -151,7 +151,9 @@ class _Round:
             return
         self._take(name, node, ran)
 
-    def _due(self, node: NodeMemory) -> bool:
+    def _due(self, name: str, node: NodeMemory) -> bool:
+        if shared.newer(self.context.observed.corrupt.get(name), node.verified_at):
+            return True
         at = shared.next_verification(self.context, node.verified_at)
         return node.verified_at == _AT_ONCE or (at is not None and self.context.now.unix >= at)
 

@@ -1,6 +1,8 @@
 """A cache on one volume: fetched by one job, verified by others.
 
 content is what is wanted?  no → fetch    yes → due for verification?  yes → verify
+
+Due is also what an engine found bad: its pod is started again and again and repairs nothing.
 """
 
 from dataclasses import replace
@@ -18,7 +20,8 @@ def advance(context: Context, memory: Memory, resolved: Resolved) -> Step:
     """Fetch or verify, whichever is to be done next."""
     if not holds(context, memory, resolved):
         return _fetch(context, memory, resolved)
-    if due(context, memory.verified_at, memory.verified):
+    reported = max(context.observed.corrupt.values(), default=None)
+    if due(context, memory.verified_at, memory.verified) or newer(reported, memory.verified_at):
         return _verify(context, memory, resolved)
     return Step("Ready", replace(memory, attempt=None))
 
@@ -42,6 +45,11 @@ def due(context: Context, verified_at: float | None, word: str) -> bool:
         return True
     at = next_verification(context, verified_at)
     return at is not None and context.now.unix >= at
+
+
+def newer(reported: float | None, verified_at: float | None) -> bool:
+    """Whether a bad file was found after every byte was read last."""
+    return reported is not None and (verified_at is None or reported > verified_at)
 
 
 def next_verification(context: Context, verified_at: float | None) -> float | None:

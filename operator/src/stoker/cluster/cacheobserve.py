@@ -11,6 +11,7 @@ from stoker import naming
 from stoker.api.modelcache import ModelCacheSpec
 from stoker.cluster.claims import Claims, claim_of
 from stoker.cluster.client import Client
+from stoker.cluster.corrupt import corrupt_nodes
 from stoker.cluster.kinds import CACHE, CLAIM, POD
 from stoker.cluster.nodes import Nodes
 from stoker.cluster.observe import (
@@ -85,6 +86,7 @@ class CacheObserver:
             claim=claim,
             others=tuple(sorted(self._others(key, name))),
             held_on=() if per_node else tuple(sorted(self._held_on(key, name))),
+            corrupt=corrupt_nodes(self._pods_of(observed, name)),
         )
         return await self._with_nodes(observed, name, raw) if per_node else observed
 
@@ -183,6 +185,18 @@ class CacheObserver:
             for path in paths
             if path.startswith(f"{MODELS}/")
         }
+
+    def _pods_of(self, observed: ObservedCache, claim: str) -> Iterator[Body]:
+        """Pods of services that have this very content of the claim."""
+        folder = observed.cache.status.get("folder")
+        for user in observed.users:
+            for kind, pod in self._store.children(user.key):
+                if (
+                    kind == POD.name
+                    and mounts(pod, claim)
+                    and _model_path(pod) == f"{MODELS}/{folder}"
+                ):
+                    yield pod
 
     def _held_on(self, key: Key, claim: str) -> set[str]:
         """Nodes where pods of services, or of other caches, have the volume now."""

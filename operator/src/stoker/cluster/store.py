@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from stoker import naming
-from stoker.cluster.kinds import CACHE, SERVICE
+from stoker.cluster.corrupt import corrupt_at
+from stoker.cluster.kinds import CACHE, POD, SERVICE
 from stoker.model.observed import Key
 
 Body = Mapping[str, Any]
@@ -180,6 +181,8 @@ class Feed:
         (self._wake if name == SERVICE.name else self._wake_cache)(key)
         if kind in {SERVICE.name, CACHE.name} and self._is_news(kind, key, body, deleted=deleted):
             self._wake_beside(kind, key, body)
+        if kind == POD.name and name == SERVICE.name and corrupt_at(body) is not None:
+            self._wake_beside(name, key, self._store.service(key) or {})
 
     def _is_news(self, kind: str, key: Key, body: Body, *, deleted: bool) -> bool:
         """Whether a change matters on the other side: a cache's progress does not."""

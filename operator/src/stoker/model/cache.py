@@ -104,6 +104,9 @@ class ObservedCache:
     nodes: tuple[Node, ...] | None = None
     # Of those, where a pod of a service waits for the model.
     waiting_on: frozenset[str] = frozenset()
+    # Nodes where an engine's worker found a bad file of this very content, and when, in Unix
+    # seconds.
+    corrupt: Mapping[str, float] = field(default_factory=dict)
     progress: Mapping[str, Progress] = field(default_factory=dict)  # by pod uid
     # (kind, name) of objects that exist under our names but belong to somebody else.
     taken: frozenset[tuple[str, str]] = frozenset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,9 @@ from e2e.cluster.host import run
 from stoker_worker.cachecontract import FetchConfig, FetchReason
 from stoker_worker.fetch.source import SourceError
 from stoker_worker.fetch.sources import open_source
+from stoker_worker.fetch.sources.addresses import Address, Policy
+from stoker_worker.fetch.sources.http import Reader
+from stoker_worker.fetch.sources.relay import relay
 from tests.support.authority import Authority
 from tests.support.scripted import Reply, Route, Web, file, redirect
 from tests.support.stores import ACCESS_KEY, REGION, SECRET_KEY, Minio
@@ -242,7 +246,39 @@ def test_the_listing_goes_through_tls_and_stays_judged(authority: Path, tmp_path
         assert refused(anonymous(web), tmp_path).reason == FetchReason.SOURCE_UNREACHABLE
 
 
-def account(web: Web, tmp_path: Path, **more: Any) -> str:
+@pytest.mark.parametrize("account", ["", "me:pass%20word@"])
+def test_listing_and_reading_go_through_the_proxy_of_the_environment(
+    authority: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, account: str
+) -> None:
+    pair = (authority / "apiserver.crt", authority / "apiserver.key")
+    routes = {"/bucket": listed({"m/config.json": b"{}"}), "/bucket/m/config.json": file(b"{}")}
+    asked: list[str] = []
+
+    def resolver(host: str, _: int) -> list[Address]:
+        asked.append(host)
+        return [ipaddress.ip_address("127.0.0.1")]
+
+    # Our own relay is a proxy as good as any; it resolves names by itself, which is seen.
+    upstream = Reader(Policy(plain_hosts=frozenset({"localhost"})), environ={}, resolver=resolver)
+    with Web(routes, tls=pair) as web, relay(upstream) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("://", f"://{account}"))
+        told = FetchConfig(
+            "fetch",
+            "s3://bucket/m",
+            object_endpoint=f"https://localhost:{web.port}",
+            plain_hosts=["localhost"],
+        )
+        source = open_source(told, secret_dir=tmp_path, ca_file=authority / "ca.crt")
+        [entry] = source.list().files
+        assert asked == ["localhost"]
+        with source.read(entry, 0, None) as pieces:
+            assert b"".join(pieces) == b"{}"
+        assert asked == ["localhost"] * 2
+        told = replace(told, object_endpoint=f"https://127.0.0.3:{web.port}")
+        assert refused(told, tmp_path).reason == FetchReason.SOURCE_FORBIDDEN
+
+
+def key_file(web: Web, tmp_path: Path, **more: Any) -> str:
     key = tmp_path / "key.pem"
     run("openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", key)
     return json.dumps(
@@ -262,7 +298,7 @@ def test_gcs_is_listed_and_read(serve: Serve, tmp_path: Path, secret: Write) -> 
     web = serve({"/bucket": listed({"m/a b.safetensors": WEIGHTS})})
     web.routes["/bucket/m/a%20b.safetensors"] = file(WEIGHTS)
     told = FetchConfig("fetch", "gs://bucket/m", plain_hosts=["127.0.0.1"])
-    keys = {"credentials.json": account(web, tmp_path, disable_oauth=True)}
+    keys = {"credentials.json": key_file(web, tmp_path, disable_oauth=True)}
     source = open_source(told, secret_dir=secret(keys))
     [entry] = source.list().files
     with source.read(entry, 3, None) as pieces:
@@ -273,7 +309,9 @@ def test_gcs_signs_with_the_key_of_the_account(serve: Serve, tmp_path: Path, sec
     """The list needs Google's own token service; the address of an object is signed here."""
     web = serve({})
     told = FetchConfig("fetch", "gs://bucket/m", plain_hosts=["127.0.0.1"])
-    source: Any = open_source(told, secret_dir=secret({"credentials.json": account(web, tmp_path)}))
+    source: Any = open_source(
+        told, secret_dir=secret({"credentials.json": key_file(web, tmp_path)})
+    )
     url = source._address("m/x.safetensors")
     assert "reader%40project.example" in url
     assert "X-Goog-Signature=" in url

@@ -1,7 +1,7 @@
 """The sources of models, one module for each scheme; what they share is below them.
 
     addresses, answers, paths    pure: what may be asked, what an answer means, what a file is named
-    http                         the one reader of HTTP, which every scheme but pvc:// uses
+    http, proxies                the one reader of HTTP, which every scheme but pvc:// uses
     relay                        the same for a library that connects by itself
     tars, zips, trees, blobs, packed      files inside archives and layers
     hub, objects, registry, web, claim    the source of each scheme

@@ -21,13 +21,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment
 
 import urllib3
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
-    LocationParseError,
     NewConnectionError,
     ProxyError,
     SSLError,
@@ -49,6 +47,7 @@ from stoker_worker.fetch.sources.addresses import (
     redirected,
 )
 from stoker_worker.fetch.sources.answers import check_expected, check_range, refusal
+from stoker_worker.fetch.sources.proxies import proxies, proxy_manager
 
 CONNECT_S = 10.0
 READ_S = 30.0
@@ -147,7 +146,7 @@ class Reader:
         self.tls = tls or ssl.create_default_context()
         self._resolve = resolver
         self._connections = connections
-        self._proxies = _proxies(environ)
+        self._proxies = proxies(environ)
         self._no_proxy = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
         self._pools: dict[tuple[Origin, Address], urllib3.HTTPConnectionPool] = {}
         self._managers: dict[str, urllib3.ProxyManager] = {}
@@ -310,7 +309,7 @@ class Reader:
     def _manager(self, proxy: str) -> urllib3.ProxyManager:
         with self._lock:
             if proxy not in self._managers:
-                self._managers[proxy] = _proxy_manager(proxy, self.tls, self._connections)
+                self._managers[proxy] = proxy_manager(proxy, self.tls, self._connections)
             return self._managers[proxy]
 
 
@@ -320,35 +319,6 @@ class _NotConnectedError(Exception):
     def __init__(self, reported: SourceError) -> None:
         super().__init__(reported.message)
         self.reported = reported
-
-
-def _proxies(environ: Mapping[str, str]) -> dict[str, str]:
-    if environ is os.environ:
-        return getproxies_environment()
-    names = ("http", "https")
-    found = {n: environ.get(f"{n}_proxy") or environ.get(f"{n.upper()}_PROXY") for n in names}
-    return {name: proxy for name, proxy in found.items() if proxy}
-
-
-def _proxy_manager(proxy: str, tls: ssl.SSLContext, connections: int) -> urllib3.ProxyManager:
-    try:
-        url = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
-    except LocationParseError:
-        url = urllib3.util.Url()
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise SourceError(
-            FetchReason.CONFIG_INVALID,
-            "the proxy of the environment (HTTPS_PROXY, HTTP_PROXY) is not http://HOST:PORT",
-        )
-    headers = urllib3.make_headers(proxy_basic_auth=url.auth) if url.auth else None
-    bare = urllib3.util.Url(url.scheme, None, url.host, url.port)
-    return urllib3.ProxyManager(
-        str(bare),
-        proxy_headers=headers,
-        maxsize=connections,
-        ssl_context=tls,
-        proxy_ssl_context=tls if url.scheme == "https" else None,
-    )
 
 
 def _exactly(answer: Answer, wanted: int, what: str) -> Iterator[bytes]:

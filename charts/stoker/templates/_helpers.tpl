@@ -113,6 +113,11 @@ of it is granted where `watchNamespaces` confines the operator.
 - apiGroups: [""]
   resources: [nodes]
   verbs: [list]
+{{- if .Values.nodes.label }}
+- apiGroups: [""]
+  resources: [nodes]
+  verbs: [patch]
+{{- end }}
 - apiGroups: [""]
   resources: [persistentvolumes]
   verbs: [get]

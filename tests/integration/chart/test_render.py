@@ -40,6 +40,7 @@ VARIANTS = {
         "--set", "externalScalers.hpa.certificateSecret=metrics-tls",
         "--set-json", 'tolerations=[{"key": "system", "operator": "Exists"}]',
         "--set", "caches.storage.storageClassName=fast", "--set", "caches.maxSize=200Gi",
+        "--set", "nodes.label=true",
         "--set", "caches.verifyEvery=168h", "--set", "caches.caConfigMap=authorities",
         "--set", "caches.proxy.https=http://proxy.example.com:3128",
         "--set", "caches.proxy.no=.svc", "--set", "caches.forbiddenNetworks={10.0.0.10/32}",

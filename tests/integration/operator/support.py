@@ -43,6 +43,7 @@ CONFIG: dict[str, Any] = {
     "accelerators": {"cpu": {}, "nvidia-l4": {"resource": "nvidia.com/gpu"}},
     "defaultAccelerator": "cpu",
     "logLevel": "debug",
+    "nodes": {"label": True},
 }
 
 

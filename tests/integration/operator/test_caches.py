@@ -259,6 +259,13 @@ def test_each_node_gets_a_job_of_its_own(plane: ControlPlane, namespace: str) ->
         wait_for(count, lambda count=count: cache.status["nodes"]["shown"] == count)  # type: ignore[misc]
     found = cache.wait_phase("Ready")
     assert found["folder"] == FOLDER
+    label = naming.model_label(FOLDER)
+
+    def labelled() -> bool:
+        nodes = plane.get("nodes", "-l", f"{label}=true")["items"]
+        return len(nodes) == 3
+
+    wait_for("the scheduler can see it", labelled)
     for number in range(3):
         plane.kubectl("delete", "node", f"{namespace}-n{number}")
 

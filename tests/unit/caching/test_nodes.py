@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from stoker import naming
 from stoker_worker.cachecontract import FetchReason, FetchResult
-from tests.unit.caching.worlds import FOLDER, GIB, URI, World, fetched, pod_spec
+from tests.unit.caching.worlds import CACHES, FOLDER, GIB, URI, World, fetched, pod_spec
 
 PER_NODE = {"storage": {"perNode": {"storageClassName": "local"}}}
 
@@ -238,3 +239,20 @@ def test_a_node_that_rests_is_not_filled_and_not_forgotten() -> None:
     world.resting = frozenset()
     world.turn()
     assert jobs_on(world) == ["n2"]
+
+
+def test_nodes_are_labelled_where_the_administrator_lets_us() -> None:
+    for allowed in (False, True):
+        world = World(PER_NODE, replace(CACHES, label_nodes=allowed))
+        world.nodes = ("n1", "n2")
+        key = naming.model_label(FOLDER)
+        world.labels = {"n2": {key: "true"}}  # it was filled once, and is not any more
+        world.resolve()
+        world.bind()
+        world.turn()
+        world.end("fetch", fetched(), "n1")
+        plan = world.turn()
+        said = [(each.node, each.key, each.wanted) for each in plan.labels]
+        assert said == ([("n1", key, True), ("n2", key, False)] if allowed else [])
+        world.labels = {"n1": {key: "true"}}
+        assert world.turn().labels == ()

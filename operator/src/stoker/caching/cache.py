@@ -151,6 +151,9 @@ def _finish(
         status=status.build_status(observed, step, context),
         events=status.build_events(observed, step),
         wake_at=_wake_at(observed, step, now, context),
+        labels=()
+        if context is None or step.wanted_nodes is None
+        else nodes.labels(context, step.memory),
     )
 
 

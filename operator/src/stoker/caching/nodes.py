@@ -22,6 +22,7 @@ from stoker.caching.memory import Content, Memory, NodeMemory, Resolved
 from stoker.caching.running import Ran
 from stoker.caching.step import Step, content_of, repaired
 from stoker.model import reasons
+from stoker.model.cache import NodeLabel
 from stoker.model.inventory import Node
 from stoker.model.moment import earliest
 from stoker.model.plan import Apply, Event, Verdict
@@ -82,6 +83,30 @@ def selected(context: Context, held: Collection[str] = ()) -> tuple[str, ...] | 
         if room >= 0:
             chosen.append(name)
     return tuple(chosen)
+
+
+def labels(context: Context, memory: Memory) -> tuple[NodeLabel, ...]:
+    """Labels of nodes that do not say yet what they hold, for the scheduler to prefer them.
+
+    While another content comes, every node has the one that is in use, and nothing is to be said.
+    """
+    nodes, content, resolved = context.observed.nodes, memory.content, memory.resolved
+    if not context.caches.label_nodes or nodes is None or content is None or resolved is None:
+        return ()
+    if content.folder != resolved.folder:
+        return ()
+    key = naming.model_label(content.folder)
+    ready = {name for name, node in memory.nodes.items() if node.ready}
+    found = [
+        NodeLabel(node.name, key, node.name in ready)
+        for node in nodes
+        if (node.labels.get(key) == "true") != (node.name in ready)
+    ]
+    before = context.observed.cache.status.get("folder")
+    if isinstance(before, str) and before != content.folder:
+        old = naming.model_label(before)
+        found.extend(NodeLabel(node.name, old, wanted=False) for node in nodes)
+    return tuple(found)
 
 
 def _may_hold(context: Context, node: Node, held: Collection[str]) -> bool:

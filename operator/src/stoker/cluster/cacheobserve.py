@@ -52,12 +52,14 @@ class CacheObserver:
         nodes: Nodes | None,
         place: Place,
         node_labels: Iterable[str],
+        label_nodes: bool,
     ) -> None:
         self._client = client
         self._store = store
         self._claims = claims
         self._nodes = nodes
         self._place = place
+        self._label_nodes = label_nodes
         self._node_labels = frozenset(node_labels)  # of the accelerator catalogue
         self._specs: dict[Key, tuple[str, ModelCacheSpec | None, str | None]] = {}
 
@@ -225,6 +227,10 @@ class CacheObserver:
             asked |= set(preload.nodes.match_labels)
         for user in observed.users:
             asked |= set(user.spec.template.node_selector)
+        if self._label_nodes:
+            status = observed.cache.status
+            folders = (status.get("folder"), (status.get("resolved") or {}).get("folder"))
+            asked |= {naming.model_label(str(folder)) for folder in folders if folder}
         place = None if body is None else await self._claims.place(claim, claim_of(body))
         waiting = {
             str(pod["spec"]["nodeName"])

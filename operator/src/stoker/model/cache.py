@@ -39,6 +39,7 @@ class CachePlatform:
     compile_bytes: int = 2 * 2**30  # room for compiled kernels on a claim that is made
     allow_pickle: bool = False
     allow_code: bool = False
+    label_nodes: bool = False  # those that hold a model of a cache that is kept per node
     parallel: int = 8  # connections of one job
     patience_s: float = 3600.0
 
@@ -120,6 +121,15 @@ class ObservedCache:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeLabel:
+    """Whether a node is to carry the label of a model that it holds."""
+
+    node: str
+    key: str
+    wanted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CachePlan:
     """Actions in order, then the status, then the events; and when to look again."""
 
@@ -127,3 +137,4 @@ class CachePlan:
     status: Mapping[str, Any] = field(default_factory=dict)
     events: tuple[Event, ...] = ()
     wake_at: float | None = None  # monotonic seconds; None: only when something changes
+    labels: tuple[NodeLabel, ...] = ()  # a courtesy to the scheduler: none may be lost by it

@@ -21,6 +21,7 @@ from stoker.cluster.claims import Claims
 from stoker.cluster.client import Client
 from stoker.cluster.events import EventPoster
 from stoker.cluster.kinds import CACHE
+from stoker.cluster.nodelabels import NodeLabels
 from stoker.cluster.nodes import Nodes
 from stoker.cluster.status import StatusWriter
 from stoker.cluster.store import Store
@@ -83,6 +84,7 @@ class CacheReconciler:
             nodes=nodes,
             place=self._place,
             node_labels=labels,
+            label_nodes=caches.label_nodes,
         )
         self._applier = applier
         self._status = status
@@ -90,6 +92,7 @@ class CacheReconciler:
         self._scraper = scraper
         self._metrics = metrics
         self._cache_metrics = cache_metrics
+        self._labels = NodeLabels(client, clock)
         self._backoff: Backoff[Key] = Backoff()
         self._passes = itertools.count(1)
 
@@ -137,6 +140,7 @@ class CacheReconciler:
             observed = dataclasses.replace(observed, taken=taken)
             plan = plan_cache(observed, self._caches, self._platform, now)
         retry = await self._carry_out(observed, plan, now, number)
+        await self._labels.write(plan.labels)
         if taken:
             retry = earliest(retry, now.monotonic + _TAKEN_RETRY_S)
         return earliest(plan.wake_at, retry)

@@ -44,6 +44,7 @@ def caches_of(
         compile_bytes=math.ceil(parse_quantity(caches.compile_room)),
         allow_pickle=settings.models.allow_pickle,
         allow_code=caches.allow_code,
+        label_nodes=settings.nodes.label,
         parallel=caches.parallel,
         patience_s=caches.patience_seconds,
     )

@@ -173,6 +173,11 @@ class NodesSettings(Section):
     """What there is to run on."""
 
     read: bool = Field(True, description="whether nodes and volumes are looked at: true, false")
+    label: bool = Field(
+        False,
+        description="true or false: whether nodes that hold a model of a cache that is kept per "
+        "node are labelled, which takes the right to patch nodes",
+    )
     wait_seconds: float = Field(
         900.0, ge=5, le=7200, description="how long a replica may wait for a node, 5 to 7200"
     )

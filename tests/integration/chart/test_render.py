@@ -15,7 +15,8 @@ import yaml
 
 from e2e.cluster.catalogue import PROGRAMS
 from e2e.cluster.host import run
-from stoker.naming import GROUP
+from stoker.caching import preload
+from stoker.naming import GROUP, LABEL_PRELOAD
 from stoker.reconcile.platform import platform_of
 from stoker.settings import AcceleratorSettings, load_settings
 from tests.integration.chart.conftest import CHART, Manifest
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
 GOLDEN = Path(__file__).parent / "golden"
 # `UPDATE_GOLDEN=1 pytest …` writes them; read the difference before you commit it.
 UPDATE = "UPDATE_GOLDEN" in os.environ
+PRELOADED = {
+    "chat": [
+        {"name": "qwen", "uri": "hf://Qwen/Qwen2.5", "revision": "1.0", "secretRef": "hub-token"},
+        {"name": "local", "path": "models/llama"},
+    ]
+}
 VARIANTS = {
     "default": (),
     "namespaced": ("--set", "watchNamespaces={team-a,team-b}", "--set", "crds.install=false"),
@@ -45,6 +52,7 @@ VARIANTS = {
         "--set", "caches.proxy.https=http://proxy.example.com:3128",
         "--set", "caches.proxy.no=.svc", "--set", "caches.forbiddenNetworks={10.0.0.10/32}",
         "--set-json", 'headroom.pools=[{"accelerator": "nvidia-l4", "replicas": 1}]',
+        "--set-json", f"preloadModels={json.dumps(PRELOADED)}",
     ),
 }  # fmt: skip
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
@@ -85,6 +93,41 @@ def test_the_operator_reads_what_the_chart_writes(helm: Helm, name: str, tmp_pat
     assert settings.notify == "stoker.stoker-system.svc.cluster.local:8080"
     role = next(item for item in manifests if item["metadata"]["name"] == "stoker-leader")
     assert role["rules"][1]["resourceNames"] == [settings.lease.name]
+
+
+def test_lists_of_models_are_what_the_operator_reads(helm: Helm) -> None:
+    given = ("--set-json", f"preloadModels={json.dumps(PRELOADED)}")
+    (found,) = [
+        item
+        for item in helm.render(*given)
+        if item["metadata"].get("labels", {}).get(LABEL_PRELOAD) == "true"
+    ]
+    assert (found["kind"], found["metadata"]["namespace"]) == ("ConfigMap", "chat")
+    read = preload.parse(found["data"])
+    assert not read.faults
+    assert [(each.name, each.uri) for each in read.entries] == [
+        ("qwen", "hf://Qwen/Qwen2.5"),
+        ("local", "pvc://models/llama"),
+    ]
+    assert read.entries[0].revision == "1.0"
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        (("--set", "models.preload=false"), "set models.preload=true"),
+        (("--set", "watchNamespaces={team-a}"), "is not among watchNamespaces"),
+        (("--set-json", 'preloadModels={"chat": [{"name": "x"}]}'), "preloadModels"),
+        (("--set-json", 'preloadModels={"chat": [{"uri": "hf://a/b"}]}'), "name"),
+    ],
+)
+def test_lists_that_nobody_would_read_are_refused(
+    helm: Helm, extra: tuple[str, ...], said: str
+) -> None:
+    given = ("--set-json", f"preloadModels={json.dumps(PRELOADED)}", *extra)
+    done = helm.attempt("template", "stoker", str(CHART), *given)
+    assert done.returncode != 0
+    assert said in done.stderr
 
 
 def test_what_users_may_add_reaches_the_decisions(helm: Helm, tmp_path: Path) -> None:

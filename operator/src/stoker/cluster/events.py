@@ -8,14 +8,14 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 
 from stoker import naming
 from stoker.clock import Clock
 from stoker.cluster.client import Client
 from stoker.cluster.kinds import EVENT, SERVICE
 from stoker.errors import ClusterUnavailable, Conflict, NotFound, Refused, Terminating
-from stoker.model.observed import Key, Owned
+from stoker.model.observed import Key
 from stoker.model.plan import Event
 
 _log = logging.getLogger(__name__)
@@ -23,6 +23,7 @@ _log = logging.getLogger(__name__)
 _BURST: Final = 12.0
 _REFILL_S: Final = 30.0  # one more Event per half minute
 _NOTE_LIMIT: Final = 1024  # the API server's own
+_API_VERSIONS: Final = {"ConfigMap": "v1"}  # where it is not that of our own kinds
 
 
 @dataclass(slots=True)
@@ -31,8 +32,24 @@ class _Bucket:
     filled_at: float
 
 
+class Regarded(Protocol):
+    """What an Event is about: a service, a cache, or a list of models."""
+
+    @property
+    def kind(self) -> str:
+        """Of the object."""
+
+    @property
+    def key(self) -> Key:
+        """Namespace and name."""
+
+    @property
+    def uid(self) -> str:
+        """Of this very object."""
+
+
 class EventPoster:
-    """Posts Events about services and caches."""
+    """Posts Events about services, caches and lists of models."""
 
     def __init__(self, client: Client, clock: Clock, pod: str) -> None:
         self._client = client
@@ -40,7 +57,7 @@ class EventPoster:
         self._instance = pod or naming.USER_AGENT
         self._buckets: dict[tuple[str, Key], _Bucket] = {}
 
-    async def post(self, owner: Owned, events: Iterable[Event]) -> None:
+    async def post(self, owner: Regarded, events: Iterable[Event]) -> None:
         """Post what the bound allows."""
         for event in events:
             if not self._take((owner.kind, owner.key)):
@@ -73,7 +90,7 @@ class EventPoster:
         bucket.tokens -= 1
         return True
 
-    async def _post(self, owner: Owned, event: Event) -> None:
+    async def _post(self, owner: Regarded, event: Event) -> None:
         key = owner.key
         await self._client.write(
             "POST",
@@ -90,7 +107,7 @@ class EventPoster:
                 "reportingController": f"{naming.GROUP}/{naming.USER_AGENT}",
                 "reportingInstance": self._instance,
                 "regarding": {
-                    "apiVersion": SERVICE.api_version,
+                    "apiVersion": _API_VERSIONS.get(owner.kind, SERVICE.api_version),
                     "kind": owner.kind,
                     "namespace": key.namespace,
                     "name": key.name,

@@ -41,6 +41,7 @@ from stoker.model.load import Load
 from stoker.model.observed import Key
 from stoker.reconcile.cache import CacheReconciler
 from stoker.reconcile.platform import caches_of, platform_of
+from stoker.reconcile.preloads import PreloadLists
 from stoker.reconcile.queue import KeyedQueue
 from stoker.reconcile.service import ServiceReconciler
 from stoker.settings import Pod, Settings
@@ -141,6 +142,13 @@ class Operator:
             metrics=self._metrics,
             interest=self._interest,
         )
+        self._preloads = PreloadLists(
+            client,
+            self._store,
+            events,
+            self._clock,
+            settings.watch_namespaces,
+        )
         self._hints = Hints(
             self._samplers.hint, self._store.service, lambda: self._leadership.leader_address
         )
@@ -208,6 +216,8 @@ class Operator:
         _log.info("leads as %s", self._leadership.identity, extra={"reason": "Leading"})
         self._wake_all()
         async with asyncio.TaskGroup() as group:
+            if self._options.settings.models.preload:
+                group.create_task(self._preloads.keep_up(), name="preloads")
             group.create_task(self._leadership.keep(), name="lease")
             group.create_task(self._queue.run(self._reconciler.reconcile), name="passes")
             caches = self._caches.run(self._cache_reconciler.reconcile)

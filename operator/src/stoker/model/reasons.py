@@ -115,6 +115,10 @@ RESOLVED: Final = "Resolved"
 FETCHING: Final = "Fetching"
 FETCHED: Final = "Fetched"
 VERIFYING: Final = "Verifying"
+# Lists of models.
+PRELOADED: Final = "Preloaded"
+PRELOAD_INVALID: Final = "PreloadInvalid"
+
 VERIFIED: Final = "Verified"
 REPAIRED: Final = "Repaired"
 NOT_FETCHED: Final = "NotFetched"

@@ -161,6 +161,9 @@ class ModelSettings(Section):
         description="true or false: whether models whose weights are pickles are served; reading "
         "a pickle runs the code in it",
     )
+    preload: bool = Field(
+        True, description="true or false: whether lists of models in ConfigMaps become ModelCaches"
+    )
 
 
 class LeaderWorkerSetSettings(Section):
@@ -252,7 +255,9 @@ class Settings(Section):
     image_pull_secrets: tuple[str, ...] = Field((), description="names of pull secrets")
     allowed: Allowed = Field(Allowed.model_validate({}), description="what users may add")
     drain: Drain = Field(Drain.model_validate({}), description="{settleSeconds, drainSeconds}")
-    models: ModelSettings = Field(ModelSettings.model_validate({}), description="{allowPickle}")
+    models: ModelSettings = Field(
+        ModelSettings.model_validate({}), description="{allowPickle, preload}"
+    )
     leader_worker_set: LeaderWorkerSetSettings = Field(
         LeaderWorkerSetSettings.model_validate({}), description="{enabled}"
     )

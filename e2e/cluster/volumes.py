@@ -68,6 +68,25 @@ def local_volume(
     return [volume, wanted]
 
 
+def free_volume(
+    name: str, path: Path | str, mode: str = "ReadWriteOnce", *, size: str = "1Gi"
+) -> dict[str, Any]:
+    """Return a PersistentVolume for a folder of the node that any claim of its class may take."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": name},
+        "spec": {
+            "accessModes": [mode],
+            "storageClassName": STORAGE_CLASS,
+            "volumeMode": "Filesystem",
+            "capacity": {"storage": size},
+            **_place(str(path), NODE),
+            "persistentVolumeReclaimPolicy": "Retain",
+        },
+    }
+
+
 def _place(path: str, node: str | None) -> dict[str, Any]:
     if node is None:
         return {"hostPath": {"path": path}}

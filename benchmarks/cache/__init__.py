@@ -1,0 +1,1 @@
+"""What the cache of models costs, and what it withstands."""

@@ -1,0 +1,93 @@
+"""A fetch job on a folder of this machine: in this process, or in one of its own.
+
+`python -m benchmarks.cache.jobs VOLUME` runs one as its pod would, but for the folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stoker_worker.cachecontract import ENV_FETCH, FETCH, FetchConfig, FetchResult
+from stoker_worker.fetch.job import Job, Tools
+from stoker_worker.fetch.progress import Meter
+from stoker_worker.fetch.sources import open_source
+
+if TYPE_CHECKING:
+    from tests.support.hub import Hub
+
+ENV_BLIND = "STOKER_BENCHMARK_BLIND"  # hash nothing
+
+
+def config_for(hub_url: str, hosts: list[str], repo: str, *, task: str = FETCH) -> FetchConfig:
+    """What a job is told."""
+    return FetchConfig(
+        task=task,
+        uri=f"hf://{repo}",
+        folder=repo.replace("/", "-"),
+        hub=hub_url,
+        plain_hosts=hosts,
+        patience_s=30.0,
+    )
+
+
+def config_of(hub: Hub, repo: str, *, task: str = FETCH) -> FetchConfig:
+    """The same for a hub of this process."""
+    return config_for(hub.url, hub.hosts, repo, task=task)
+
+
+def run(config: FetchConfig, volume: Path) -> FetchResult:
+    """Run a job here; FetchError says why it cannot be done."""
+    nowhere = volume / "nowhere"
+    tools = Tools(
+        source=lambda: open_source(config, nowhere, nowhere, nowhere),
+        meter=Meter(config.task),
+        say=lambda _: None,
+        stop=threading.Event(),
+        volume=volume,
+    )
+    return Job(config, tools).run()
+
+
+def spawn(config: FetchConfig, volume: Path, *, blind: bool = False) -> subprocess.Popen[bytes]:
+    """Start a job in a process of its own; with `blind` it believes what it gets."""
+    environment = {**os.environ, ENV_FETCH: config.to_json()}
+    if blind:
+        environment[ENV_BLIND] = "1"
+    return subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.cache.jobs", str(volume)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def model_folder(config: FetchConfig, volume: Path) -> Path:
+    """Where a job publishes."""
+    return volume / "models" / config.folder
+
+
+def _see_nothing() -> None:
+    """Take the reading and the hashing out of a transfer, to see what they cost."""
+    from stoker_worker.fetch.filework import FileWork  # noqa: PLC0415
+    from stoker_worker.fetch.transfer import Transfer  # noqa: PLC0415
+
+    Transfer._hash_chunk = lambda *_: True  # type: ignore[method-assign]  # noqa: SLF001
+    FileWork.fault = lambda _: ""  # type: ignore[assignment,method-assign]
+
+
+def main() -> None:
+    """Run the job of the environment."""
+    if os.environ.get(ENV_BLIND):
+        _see_nothing()
+    result = run(FetchConfig.from_json(os.environ[ENV_FETCH]), Path(sys.argv[1]))
+    print(json.dumps({"seconds": result.seconds, "fetched": result.fetched}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""What this machine can do at most: write to this disk, and read from a server on loopback."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+PIECE = 1 << 20
+READERS = 8
+
+
+def write_speed(folder: Path, size: int) -> float:
+    """Bytes per second of one writer that has nothing else to do, until the disk has them all."""
+    path = folder / "limit"
+    piece = os.urandom(PIECE)
+    os.sync()
+    began = time.perf_counter()
+    with path.open("wb", buffering=0) as file:
+        for _ in range(size // PIECE):
+            file.write(piece)
+        os.fsync(file.fileno())
+    took = time.perf_counter() - began
+    path.unlink()
+    return size / took
+
+
+def loopback_speed(urls: Sequence[tuple[str, int]], readers: int = READERS) -> float:
+    """Bytes per second of readers that throw away what a server sends them.
+
+    `urls` are addresses and the bytes behind each; the readers take ranges of them in turn.
+    """
+    per_file = max(1, readers // len(urls))
+    work = [
+        (url, size * part // per_file, size * (part + 1) // per_file)
+        for url, size in urls
+        for part in range(per_file)
+    ]
+    threads = [threading.Thread(target=_discard, args=each) for each in work]
+    began = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(end - start for _, start, end in work) / (time.perf_counter() - began)
+
+
+def _discard(url: str, start: int, end: int) -> None:
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(address.netloc, timeout=60)
+    target = f"{address.path}?{address.query}"
+    connection.request("GET", target, headers={"Range": f"bytes={start}-{end - 1}"})
+    answer = connection.getresponse()
+    buffer = bytearray(PIECE)
+    left = end - start
+    while left:
+        count = answer.readinto(buffer)
+        if not count:
+            raise EOFError(f"{url}: {left} bytes are missing")
+        left -= count
+    connection.close()

@@ -80,8 +80,10 @@ def test_the_next_type_the_first_again_and_operators_that_come_and_go(
             wait_for("a pod waits", lambda: scheduler.products(bound=False) == [A100])
         with running(plane, tmp_path, "second") as second:
             wait_for("the next type answers", lambda: scheduler.products(bound=True) == [L4])
-            plan = status(plane, namespace)["plan"]
-            assert plan["accelerator"] == "nvidia-l4"
+            wait_for(
+                "the status says so",
+                lambda: status(plane, namespace)["plan"]["accelerator"] == "nvidia-l4",
+            )
             assert attempts(plane, namespace) == 1
             wait_for(
                 "it is said",

@@ -101,7 +101,7 @@ class Claims:
         except Refused as error:
             if kind.name not in self._refused:  # nor by another pass meanwhile
                 _log.warning(
-                    "%s are not read, so nobody looks at where models lie or whether claims may grow: %s",
+                    "%s are not read, so nobody knows where models lie or whether claims grow: %s",
                     kind.plural,
                     error,
                     extra={"reason": "VolumesNotRead"},

@@ -119,6 +119,7 @@ def test_replicas_beyond_what_there_is_are_withdrawn_and_asked_for_again(
         wait_for("all are asked for", lambda: scheduler.products(bound=False) == [L4, L4])
         wait_for("what waits in vain is withdrawn", lambda: not scheduler.products(bound=False))
         assert scheduler.products(bound=True) == [L4]
+        wait_for("it is said", lambda: attempts(plane, namespace) == 1)
         told = status(plane, namespace)
         assert (told["desiredReplicas"], told["revisions"][0]["wanted"]) == (3, 1)
         (entry,) = told["capacity"]

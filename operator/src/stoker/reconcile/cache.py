@@ -1,13 +1,10 @@
 """One pass over one cache: observe → progress → decide → apply → status → events → wake.
 
-How a pass may end is as for services (`reconcile.service`): a user's mistake is a condition, a
-refusal of the API server becomes one, a world that is not ready is looked at again later.
+How a pass may end is said in `ending`.
 """
 
 import dataclasses
-import itertools
 import logging
-import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -26,12 +23,7 @@ from stoker.cluster.nodes import Nodes
 from stoker.cluster.status import StatusWriter
 from stoker.cluster.store import Store
 from stoker.errors import (
-    ClusterUnavailable,
-    Conflict,
-    LeadershipLost,
-    NotFound,
     Refused,
-    Terminating,
 )
 from stoker.model import reasons
 from stoker.model.cache import CachePlan, CachePlatform, ObservedCache
@@ -39,7 +31,7 @@ from stoker.model.moment import Moment, earliest
 from stoker.model.observed import Key
 from stoker.model.plan import Event
 from stoker.model.platform import Platform
-from stoker.reconcile.queue import Backoff
+from stoker.reconcile.ending import Passes, tags
 from stoker.telemetry.cachemetrics import CacheMetrics
 from stoker.telemetry.metrics import Metrics
 from stoker.telemetry.progress import read_progress
@@ -93,34 +85,11 @@ class CacheReconciler:
         self._metrics = metrics
         self._cache_metrics = cache_metrics
         self._labels = NodeLabels(client, clock)
-        self._backoff: Backoff[Key] = Backoff()
-        self._passes = itertools.count(1)
+        self._passes = Passes(clock, _log, cache_metrics.passes, metrics.bugs)
 
     async def reconcile(self, key: Key) -> float | None:
         """Look at a cache once; when to look again."""
-        started = time.monotonic()
-        number = next(self._passes)
-        outcome, delay = "ok", None
-        wake_at: float | None = None
-        try:
-            wake_at = await self._pass(key, number)
-            self._backoff.succeeded(key)
-        except (Conflict, NotFound, Terminating, ClusterUnavailable) as error:
-            outcome, delay = "not_ready", self._backoff.failed(key)
-            delay = max(delay, getattr(error, "retry_after", None) or 0.0)
-            _log.info("later: %s", error, extra=_tags(key, number, type(error).__name__))
-        except Refused as error:
-            outcome, delay = "refused", self._backoff.failed(key)
-            _log.warning("refused: %s", error, extra=_tags(key, number, reasons.WRITE_REFUSED))
-        except LeadershipLost as error:
-            outcome = "not_leading"
-            _log.warning("stopped: %s", error, extra=_tags(key, number, "LeadershipLost"))
-        except Exception as error:  # noqa: BLE001 (a bug in one cache stays in that cache)
-            outcome, delay = "bug", self._backoff.failed(key)
-            self._metrics.bugs.inc()
-            _log.exception("a bug: %s", error, extra=_tags(key, number, "Bug"))
-        self._cache_metrics.passes.labels(outcome=outcome).observe(time.monotonic() - started)
-        return wake_at if delay is None else self._clock.monotonic() + delay
+        return await self._passes.run(key, self._pass)
 
     def _place(self, name: str, spec: ModelCacheSpec) -> tuple[str, bool]:
         found = storage_of(name, spec, self._caches)
@@ -153,9 +122,7 @@ class CacheReconciler:
         try:
             self._metrics.writes.inc(await self._applier.carry_out(cache, plan.actions))
         except Refused as error:
-            _log.warning(
-                "refused: %s", error, extra=_tags(cache.key, number, reasons.WRITE_REFUSED)
-            )
+            _log.warning("refused: %s", error, extra=tags(cache.key, number, reasons.WRITE_REFUSED))
             status = _with_refusal(status, str(error))
             if _refused_before(cache.status) != str(error):
                 events = (*events, Event("Warning", reasons.WRITE_REFUSED, str(error)))
@@ -166,14 +133,10 @@ class CacheReconciler:
         return retry
 
     def _forget(self, key: Key) -> None:
-        self._backoff.succeeded(key)
+        self._passes.forget(key)
         self._observer.forget(key)
         self._events.forget(key, CACHE.name)
         self._cache_metrics.forget(key)
-
-
-def _tags(key: Key, number: int, reason: str) -> dict[str, Any]:
-    return {"key": f"mc/{key}", "pass_id": number, "reason": reason}
 
 
 def _with_refusal(status: Mapping[str, Any], message: str) -> dict[str, Any]:

@@ -1,15 +1,10 @@
 """One pass over one service: observe → sample → decide → apply → status → events → wake.
 
-The pass itself is `_pass`; everything around it is about how a pass may end. A user's mistake is no
-failure: the plan turned it into a condition. What the API server refuses although the plan thought
-it right becomes one too. A world that is not ready is looked at again with a growing delay. A bug
-is logged with its traceback, counted and tried again, and no other service notices.
+How a pass may end is said in `ending`.
 """
 
 import dataclasses
-import itertools
 import logging
-import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -21,12 +16,7 @@ from stoker.cluster.events import EventPoster
 from stoker.cluster.observe import Observer
 from stoker.cluster.status import StatusWriter
 from stoker.errors import (
-    ClusterUnavailable,
-    Conflict,
-    LeadershipLost,
-    NotFound,
     Refused,
-    Terminating,
 )
 from stoker.external.source import Interest
 from stoker.model import reasons
@@ -43,7 +33,7 @@ from stoker.plan.service import plan_service
 from stoker.plan.stored import lacks_report
 from stoker.plan.strain import Strains
 from stoker.plan.windows import Windows
-from stoker.reconcile.queue import Backoff
+from stoker.reconcile.ending import Passes, tags
 from stoker.reconcile.steady import Steady
 from stoker.telemetry.metrics import Metrics
 from stoker.telemetry.sampler import Samplers
@@ -92,34 +82,11 @@ class ServiceReconciler:
         self._steady: dict[Key, Steady] = {}
         # Why the Job that reads a model was refused, and when to ask again.
         self._no_jobs: dict[Key, tuple[str, float]] = {}
-        self._backoff: Backoff[Key] = Backoff()
-        self._passes = itertools.count(1)
+        self._passes = Passes(clock, _log, metrics.passes, metrics.bugs)
 
     async def reconcile(self, key: Key) -> float | None:
         """Look at a service once; when to look again."""
-        started = time.monotonic()
-        number = next(self._passes)
-        outcome, delay = "ok", None
-        wake_at: float | None = None
-        try:
-            wake_at = await self._pass(key, number)
-            self._backoff.succeeded(key)
-        except (Conflict, NotFound, Terminating, ClusterUnavailable) as error:
-            outcome, delay = "not_ready", self._backoff.failed(key)
-            delay = max(delay, getattr(error, "retry_after", None) or 0.0)
-            _log.info("later: %s", error, extra=_tags(key, number, type(error).__name__))
-        except Refused as error:
-            outcome, delay = "refused", self._backoff.failed(key)
-            _log.warning("refused: %s", error, extra=_tags(key, number, reasons.WRITE_REFUSED))
-        except LeadershipLost as error:
-            outcome = "not_leading"
-            _log.warning("stopped: %s", error, extra=_tags(key, number, "LeadershipLost"))
-        except Exception as error:  # noqa: BLE001 (a bug in one service stays in that service)
-            outcome, delay = "bug", self._backoff.failed(key)
-            self._metrics.bugs.inc()
-            _log.exception("a bug: %s", error, extra=_tags(key, number, "Bug"))
-        self._metrics.passes.labels(outcome=outcome).observe(time.monotonic() - started)
-        return wake_at if delay is None else self._clock.monotonic() + delay
+        return await self._passes.run(key, self._pass)
 
     async def _pass(self, key: Key, number: int) -> float | None:
         observed = await self._observer.observe(key)
@@ -154,7 +121,7 @@ class ServiceReconciler:
             plan = plan_service(observed, scale, self._platform, now)
         if plan.actions:
             for note in plan.notes:
-                _log.info("plan: %s", note.message, extra=_tags(key, number, note.reason))
+                _log.info("plan: %s", note.message, extra=tags(key, number, note.reason))
         retry = await self._carry_out(observed, plan, now)
         retry = earliest(retry, _pending(observed, now))
         quiet = None if retry is not None else Steady.after(observed, scale, plan, now.monotonic)
@@ -215,7 +182,7 @@ class ServiceReconciler:
             self._pasts[service.key] = plan.past
             await self._events.post(service, plan.reports)
         except Refused as error:
-            _log.warning("refused: %s", error, extra=_tags(service.key, 0, reasons.WRITE_REFUSED))
+            _log.warning("refused: %s", error, extra=tags(service.key, 0, reasons.WRITE_REFUSED))
             if error.kind == "Job":
                 # A cluster that forbids Jobs gets its service without a plan.
                 self._no_jobs[service.key] = (str(error), now.monotonic + _NO_JOBS_S)
@@ -236,7 +203,7 @@ class ServiceReconciler:
         self._pasts.pop(key, None)
         self._steady.pop(key, None)
         self._no_jobs.pop(key, None)
-        self._backoff.succeeded(key)
+        self._passes.forget(key)
         self._observer.forget(key)
         self._events.forget(key)
 
@@ -246,10 +213,6 @@ def sampling_of(service: ObservedService, *, asked: bool) -> tuple[bool, bool]:
     scales = service.spec is not None and service.spec.scaling is not None
     soon = scales or asked or lacks_report(service.status)
     return soon or measured.lacks_times(service.status), not soon
-
-
-def _tags(key: Key, number: int, reason: str) -> dict[str, Any]:
-    return {"key": str(key), "pass_id": number, "reason": reason}
 
 
 def _pending(observed: Observed, now: Moment) -> float | None:

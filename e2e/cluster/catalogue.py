@@ -24,6 +24,7 @@ KUBERNETES = (
     "kube-proxy",
     "kubectl",
 )
+_PROMETHEUS = "github.com/prometheus/prometheus"
 _KUBERNETES_URL = "https://dl.k8s.io/v{version}/bin/linux/{arch}/{name}"
 
 
@@ -43,6 +44,8 @@ class Program:
     checksum_suffix: str = ".sha256"
     member: str = ""
     """Path inside the archive; empty when the download is the program itself."""
+    tags: str = ""
+    """Build tags, which leave out what the tests never use."""
 
     @property
     def version(self) -> str:
@@ -73,10 +76,14 @@ class Program:
         return pattern.format(version=self.version, arch=architecture(), name=self.command)
 
     def linker_flags(self) -> str:
-        """Strip; and tell Kubernetes its version, which it otherwise believes to be 0.0."""
+        """Strip; and tell those their version that ask for it: Kubernetes and Prometheus."""
+        major, minor = self.version.split(".")[:2]
+        if self.requirement == _PROMETHEUS:
+            # Its module counts v3.15.0 as v0.315.0.
+            release = f"{minor[0]}.{int(minor[1:])}.{self.version.split('.')[2]}"
+            return f"-s -w -X github.com/prometheus/common/version.Version={release}"
         if self.requirement != "k8s.io/kubernetes":
             return "-s -w"
-        major, minor = self.version.split(".")[:2]
         there = "k8s.io/component-base/version"
         return (
             f"-s -w -X {there}.gitVersion=v{self.version} "
@@ -91,6 +98,14 @@ def _kubernetes(name: str, module: str, program: str) -> Program:
         f"k8s.io/kubernetes/cmd/{program}",
         "k8s.io/kubernetes",
         _KUBERNETES_URL,
+    )
+
+
+def _prometheus(name: str) -> Program:
+    """Prometheus or its tool, with the one service discovery that a cluster needs."""
+    package = f"{_PROMETHEUS}/cmd/{name}"
+    return Program(
+        name, "prometheus", package, _PROMETHEUS, tags="remove_all_sd,enable_kubernetes_sd"
     )
 
 
@@ -167,6 +182,8 @@ PROGRAMS = {
             "github.com/minio/minio",
             "github.com/minio/minio",
         ),
+        _prometheus("prometheus"),
+        _prometheus("promtool"),
         _kubernetes("kube-apiserver-newest", "kubernetes-newest", "kube-apiserver"),
         _kubernetes("kube-apiserver-oldest", "kubernetes-oldest", "kube-apiserver"),
     )

@@ -121,7 +121,8 @@ def build(program: Program) -> None:
     program.path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=program.path.parent) as folder:
         target = Path(folder) / program.command
-        command = ("build", "-trimpath", "-ldflags", program.linker_flags(), "-o", target)
+        flags = ("-tags", program.tags, "-ldflags", program.linker_flags())
+        command = ("build", "-trimpath", *flags, "-o", target)
         try:
             run(go, *command, program.package, cwd=TOOLS / program.module, env=go_environment())
         except ClusterError as error:

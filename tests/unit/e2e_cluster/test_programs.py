@@ -61,6 +61,15 @@ def test_kubernetes_is_told_its_version() -> None:
     assert "gitMinor=36" in flags
 
 
+def test_prometheus_is_told_its_release_and_discovers_kubernetes_alone() -> None:
+    assert PROGRAMS["prometheus"].linker_flags().endswith("version.Version=3.15.0")
+    assert (
+        PROGRAMS["prometheus"].tags
+        == PROGRAMS["promtool"].tags
+        == "remove_all_sd,enable_kubernetes_sd"
+    )
+
+
 def test_a_given_folder_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STOKER_CACHE_DIR", str(tmp_path / "cache"))
     assert programs.find("helm") is None

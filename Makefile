@@ -39,7 +39,7 @@ lint: $(READY) ## check style, types, layers, and that the lock file is in step
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
-	@.venv/bin/mypy -p e2e -p tests
+	@.venv/bin/mypy -p e2e -p tests -p charts.observability
 	@.venv/bin/lint-imports
 
 up: $(READY) ## start the local cluster
@@ -54,8 +54,9 @@ status: $(READY) ## show what runs
 images: $(READY) ## build and push the images that the cluster lacks
 	@$(PYTHON) -m e2e.cluster images
 
-generate: $(READY) ## write what is generated from the sources again (CRDs, the chart's copies)
+generate: $(READY) ## write what is generated from the sources again (CRDs, the chart's copies, rules, dashboards)
 	@.venv/bin/stoker crd
+	@$(PYTHON) -m charts.observability
 
 # A virtual environment of Python's own is enough to fetch uv; uv makes the project's.
 $(UV):

@@ -133,6 +133,10 @@ def make_claim(
             },
         }
     )
+    if plane.controllers:
+        # Nobody watches claims: one that is seen unbound is looked at again 10 s later.
+        bound = "--for=jsonpath={.status.phase}=Bound"
+        plane.kubectl("wait", bound, f"pvc/{name}", "-n", namespace, "--timeout=60s")
 
 
 def add_node(plane: ControlPlane, name: str, labels: dict[str, str], gpus: int = 8) -> None:

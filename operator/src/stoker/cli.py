@@ -1,4 +1,8 @@
-"""The command line: `stoker run`, `plan`, `why`, `cache`, `simulate`, `crd`, `version`."""
+"""The command line: `stoker`, and the same as `kubectl stoker`.
+
+Commands for people are in `stoker.commands`. What only the operator needs is imported when it runs,
+so that commands answer, and shells complete, without waiting for it.
+"""
 
 import os
 import sys
@@ -7,16 +11,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvloop
 
-from stoker.api.crd import crd_files
 from stoker.commands.cache import app as cache
+from stoker.commands.completing import VARIABLE, answer_kubectl, answer_shell, completion
+from stoker.commands.logs import logs
 from stoker.commands.plan import plan
+from stoker.commands.scale import scale
 from stoker.commands.simulate import simulate_command
+from stoker.commands.wait import wait
 from stoker.commands.why import why
-from stoker.handlers.operator import Options, run_operator
 from stoker.settings import DEFAULT_PATH, ConfigError, Pod, load_settings
-from stoker.telemetry.logs import set_up_logging
 from stoker.telemetry.server import PORT
 
 app = typer.Typer(
@@ -27,10 +31,14 @@ app = typer.Typer(
 )
 
 
-app.command()(plan)
 app.command()(why)
+app.command()(wait)
+app.command()(scale)
+app.command()(logs)
 app.add_typer(cache, name="cache")
+app.command()(plan)
 app.command(name="simulate")(simulate_command)
+app.command()(completion)
 
 
 @app.command()
@@ -46,6 +54,11 @@ def run(
     port: Annotated[int, typer.Option(help="Port to serve metrics and probes on.")] = PORT,
 ) -> None:
     """Run the operator until it is told to stop."""
+    import uvloop  # noqa: PLC0415 - see above
+
+    from stoker.handlers.operator import Options, run_operator  # noqa: PLC0415 - see above
+    from stoker.telemetry.logs import set_up_logging  # noqa: PLC0415 - see above
+
     try:
         settings = load_settings(config)
         pod = Pod.model_validate({})
@@ -69,6 +82,8 @@ def crd(
     root: Annotated[Path, typer.Option(help="Root of the repository.")] = Path(),
 ) -> None:
     """Write the CustomResourceDefinition's files from the models."""
+    from stoker.api.crd import crd_files  # noqa: PLC0415 - see above
+
     stale = [
         name
         for name, text in crd_files().items()
@@ -91,5 +106,16 @@ def version() -> None:
 
 
 def main() -> None:
-    """Entry point."""
-    app()
+    """Entry point of `stoker`."""
+    answer_shell(app)
+    app(prog_name="stoker", complete_var=VARIABLE)
+
+
+def main_kubectl() -> None:
+    """Entry point of `kubectl-stoker`, which kubectl finds as its plugin."""
+    app(prog_name="kubectl stoker", complete_var=VARIABLE)
+
+
+def main_kubectl_complete() -> None:
+    """Entry point of `kubectl_complete-stoker`, which kubectl asks for completion."""
+    sys.stdout.write(f"{answer_kubectl(app, sys.argv[1:])}\n")

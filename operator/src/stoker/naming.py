@@ -46,6 +46,8 @@ ANNOTATIONS: Final = (ANNOTATION_APPLIED, ANNOTATION_SERVED, ANNOTATION_FACTORS)
 ANNOTATION_SOURCE: Final = "stoker.dev/source"
 # On a service, by its owner: which offered plan may replace the one that runs.
 ANNOTATION_ACCEPT: Final = "stoker.dev/accept-plan"
+# On a service, by `stoker scale`: the bounds that a number set by hand stands in for, `MIN-MAX`.
+ANNOTATION_BOUNDS: Final = "stoker.dev/bounds-before"
 # On a service, by its owner: another value than before has its model read once more. The facts Job
 # carries the value that it reads for.
 ANNOTATION_REREAD: Final = "stoker.dev/reread-model"

@@ -12,9 +12,10 @@ from typer.testing import CliRunner, Result
 from stoker import naming
 from stoker.cli import app
 from stoker.commands import caches, cachetable, following
+from stoker.commands.cache import progress_of
 from stoker.commands.caches import Ending
 from stoker.commands.exits import Exit
-from stoker.commands.following import Bar, Beats, Patience, follow, screen_of
+from stoker.commands.following import Bar, Beats, Matter, Patience, follow, screen_of
 from stoker.commands.running import CommandError
 from stoker.errors import ClusterUnavailable
 from stoker_worker.cachecontract import FetchReason
@@ -341,7 +342,8 @@ async def watch(
 
     patience = Patience(timeout_s, clock, clock.pause)
     try:
-        _, ending = await follow(look, caches.warmed, Beats(lines.append, clock), patience)
+        matter = Matter(look, caches.warmed, progress_of, "look there")
+        _, ending = await follow(matter, Beats(lines.append, clock), patience)
     except (CommandError, ClusterUnavailable) as error:
         return lines, error
     return lines, ending
@@ -383,10 +385,10 @@ def test_a_terminal_gets_a_bar_and_a_pipe_does_not() -> None:
     bar = screen_of(Console(file=terminal, force_terminal=True, width=100), Steps())
     assert isinstance(bar, Bar)
     with bar:
-        bar.tell(caches.view(body(**FETCHING), None))
+        bar.tell(progress_of(body(**FETCHING)))
     assert "Fetching 42%, 7.0 GiB of 16.0 GiB" in terminal.getvalue()
     pipe = io.StringIO()
     with screen_of(Console(file=pipe), Steps()) as beats:
-        beats.tell(caches.view(body(**FETCHING), None))
+        beats.tell(progress_of(body(**FETCHING)))
     assert pipe.getvalue().endswith("left\n")
     assert following.LOOK_S < following.BEAT_S

@@ -10,7 +10,8 @@ write that was begun in time is also over in time.
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -19,6 +20,7 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.client.rest import RESTResponse
 from yaml import YAMLError
 
 from stoker import naming
@@ -173,6 +175,65 @@ class Client:
         async with self._slots:
             return await self._request("GET", path, query=query, accept=accept)
 
+    @asynccontextmanager
+    async def stream(
+        self, path: str, query: Mapping[str, str] | None = None
+    ) -> AsyncIterator[aiohttp.StreamReader]:
+        """The body of an answer as it comes, for as long as it comes; logs are read so."""
+        try:
+            response = await self._send("GET", path, query=query, total_s=None)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _unavailable("GET", path, error) from error
+        try:
+            if response.status >= 400:
+                data: bytes = await response.read()  # type: ignore[no-untyped-call]
+                raise _translate("GET", path, response.status, _parse(data), response.headers)
+            yield response.response.content
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _unavailable("GET", path, error) from error
+        finally:
+            response.response.close()
+
+    @asynccontextmanager
+    async def websocket(
+        self, path: str, query: Mapping[str, str], protocol: str
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """A connection of many messages, which the API server passes on to a kubelet."""
+        resource = f"{path}?{urlencode(query)}"
+        _, url, headers, _, _ = await self._api.param_serialize(
+            method="GET", resource_path=resource, auth_settings=["BearerToken"]
+        )
+        session = self._api.rest_client.pool_manager
+        if session is None:
+            session = self._api.rest_client._create_pool_manager()  # noqa: SLF001 - as the client does
+            self._api.rest_client.pool_manager = session
+        now = self._api.configuration
+        try:
+            socket = await asyncio.wait_for(
+                session.ws_connect(
+                    url,
+                    headers=headers,
+                    protocols=(protocol,),
+                    max_msg_size=0,
+                    proxy=now.proxy,
+                    proxy_headers=now.proxy_headers,
+                    server_hostname=now.tls_server_name,
+                ),
+                REQUEST_TIMEOUT_S,
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            told: Mapping[str, str] = error.headers or {}
+            message = {"message": f"HTTP {error.status}, no connection: {error.message}"}
+            if error.status == 403:
+                message = {"message": f"it may not be connected to: GET {path} is forbidden"}
+            raise _translate("GET", path, error.status, message, told) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _unavailable("GET", path, error) from error
+        try:
+            yield socket
+        finally:
+            await socket.close()
+
     async def write(
         self,
         method: str,
@@ -210,37 +271,49 @@ class Client:
         started = time.monotonic()
         code = "none"
         headers = {"Accept": accept, "Content-Type": content_type}
-        resource = f"{path}?{urlencode(query)}" if query else path
         try:
-            prepared = await self._api.param_serialize(
-                method=method,
-                resource_path=resource,
-                header_params=headers,
-                body=dict(body) if body is not None else None,
-                auth_settings=["BearerToken"],
-            )
-            verb, url, sent_headers, sent_body, _ = prepared
-            response = await self._api.call_api(
-                verb,
-                url,
-                sent_headers,
-                sent_body,
-                _request_timeout=aiohttp.ClientTimeout(
-                    total=REQUEST_TIMEOUT_S, sock_connect=_CONNECT_TIMEOUT_S
-                ),
-            )
+            response = await self._send(method, path, query=query, body=body, headers=headers)
             code = str(response.status)
             data: bytes = await response.read()  # type: ignore[no-untyped-call]
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ClusterUnavailable(
-                f"{method} {path}: {type(error).__name__}: {error}".rstrip(": ")
-            ) from error
+            raise _unavailable(method, path, error) from error
         finally:
             self._observer(method, code, time.monotonic() - started)
         document = _parse(data)
         if response.status >= 400:
             raise _translate(method, path, response.status, document, response.headers)
         return document
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        total_s: float | None = REQUEST_TIMEOUT_S,
+    ) -> RESTResponse:
+        resource = f"{path}?{urlencode(query)}" if query else path
+        prepared = await self._api.param_serialize(
+            method=method,
+            resource_path=resource,
+            header_params=dict(headers or {}),
+            body=dict(body) if body is not None else None,
+            auth_settings=["BearerToken"],
+        )
+        verb, url, sent_headers, sent_body, _ = prepared
+        return await self._api.call_api(
+            verb,
+            url,
+            sent_headers,
+            sent_body,
+            _request_timeout=aiohttp.ClientTimeout(total=total_s, sock_connect=_CONNECT_TIMEOUT_S),
+        )
+
+
+def _unavailable(method: str, path: str, error: Exception) -> ClusterUnavailable:
+    return ClusterUnavailable(f"{method} {path}: {type(error).__name__}: {error}".rstrip(": "))
 
 
 def _parse(data: bytes) -> dict[str, Any]:

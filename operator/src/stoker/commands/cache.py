@@ -22,10 +22,19 @@ from stoker.cluster.kinds import CACHE, SERVICE
 from stoker.commands import answers, caches, cachetable, running
 from stoker.commands.caches import Ending
 from stoker.commands.exits import Exit
-from stoker.commands.following import Body, Patience, follow, looking, screen_of
+from stoker.commands.following import (
+    Body,
+    Matter,
+    Patience,
+    Progress,
+    follow,
+    looking,
+    screen_of,
+)
 from stoker.commands.inputs import InputError
 from stoker.commands.reach import (
     Context,
+    Form,
     Kubeconfig,
     Namespace,
     Output,
@@ -33,19 +42,20 @@ from stoker.commands.reach import (
     check_names,
     finish,
     print_data,
+    seconds_of,
     with_cluster,
 )
 from stoker.commands.running import CACHES, CommandError
+from stoker.commands.tables import plain
 from stoker.errors import ClusterUnavailable, Conflict, NotFound, Refused, StokerError
 from stoker.model.observed import Key
-from stoker.quantity import parse_duration
 
 app = typer.Typer(
     help="Model caches: what they hold, how far they are, and whether they are good.",
     no_args_is_help=True,
 )
 
-_PAGE = "500"
+_LOOK = "`stoker cache ls` shows how far it is"
 
 
 class Listing(StrEnum):
@@ -61,7 +71,6 @@ Timeout = Annotated[
     str, typer.Option("--timeout", help="How long to wait: 90s, 10m, 2h. The work goes on.")
 ]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Ask for it, and do not wait.")]
-Form = Annotated[Output, typer.Option("-o", "--output", help="Form of the answer.")]
 
 
 @app.command("ls")
@@ -102,7 +111,7 @@ def verify(  # noqa: PLR0917 - the options, as typer reads them
 
     def answer() -> Exit:
         check_names(name, namespace)
-        seconds = _seconds(timeout)
+        seconds = seconds_of(timeout)
 
         async def act(client: Client, there: str) -> Exit:
             return await _verify(client, Key(there, name), None if no_wait else seconds, output)
@@ -140,7 +149,7 @@ def warm(  # noqa: PLR0917 - the options, as typer reads them
     """Wait until a cache holds its model, on each of its nodes; with --uri make it first."""
 
     def answer() -> Exit:
-        seconds = None if no_wait else _seconds(timeout)
+        seconds = None if no_wait else seconds_of(timeout)
         if (name is None) == (uri is None):
             raise InputError("pass one of: NAME (of a cache that exists), --uri (to make one)")
         if uri is None:
@@ -164,21 +173,14 @@ def warm(  # noqa: PLR0917 - the options, as typer reads them
     finish(answer)
 
 
-def _seconds(timeout: str) -> float:
-    try:
-        return parse_duration(timeout)
-    except ValueError as error:
-        raise InputError(f"--timeout: {error}") from error
-
-
 async def _list(client: Client, namespace: str, *, everywhere: bool, output: Listing) -> Exit:
     within = None if everywhere else namespace
     try:
-        found = await _all(client, CACHE.path(within))
+        found = await running.read_all(client, CACHE.path(within))
     except StokerError as error:
         raise running.told(error, Key(namespace, ""), CACHES) from error
     try:
-        services = await _all(client, SERVICE.path(within)) if found else []
+        services = await running.read_all(client, SERVICE.path(within)) if found else []
     except (Refused, NotFound):
         services = None  # not this user's to know
     except (ClusterUnavailable, Conflict) as error:
@@ -200,19 +202,6 @@ async def _list(client: Client, namespace: str, *, everywhere: bool, output: Lis
             err=True,
         )
     return Exit.DONE
-
-
-async def _all(client: Client, path: str) -> list[dict[str, Any]]:
-    """A collection, page by page."""
-    found: list[dict[str, Any]] = []
-    query = {"limit": _PAGE}
-    while True:
-        page = await client.get(path, query)
-        found.extend(page.get("items") or ())
-        more = (page.get("metadata") or {}).get("continue")
-        if not more:
-            return found
-        query = {"limit": _PAGE, "continue": more}
 
 
 async def _verify(client: Client, key: Key, seconds: float | None, output: Output) -> Exit:
@@ -308,12 +297,25 @@ async def _wait(
         screen = screen_of(Console(stderr=True, highlight=False), clock)
         try:
             body, ending = await follow(
-                looking(client, key), judge, screen, Patience(seconds, clock)
+                Matter(looking(client, key, CACHES), judge, progress_of, _LOOK),
+                screen,
+                Patience(seconds, clock),
             )
         except ClusterUnavailable as error:
             raise running.told(error, key, CACHES) from error
     if output is Output.TABLE:
-        typer.echo("".join(each if each.isprintable() else " " for each in f"{ending.words}."))
+        typer.echo(plain(f"{ending.words}."))
     else:
         print_data(caches.as_data(caches.view(body, None), ending), output)
     return Exit.DONE if ending.exit is None else ending.exit
+
+
+def progress_of(body: Body) -> Progress:
+    """How far a cache is."""
+    cache = caches.view(body, None)
+    return Progress(
+        f"{cache.namespace}/{cache.name}",
+        caches.line(cache),
+        cache.percent,
+        (cache.phase, cache.reason, cache.nodes_ready),
+    )

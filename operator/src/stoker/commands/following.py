@@ -1,4 +1,4 @@
-"""Waiting for a cache before a progress bar, or line by line where nobody looks at a terminal.
+"""Waiting for an object before a progress bar, or line by line where nobody looks at a terminal.
 
 The status is read every two seconds, which is more often than the operator writes it. Every request
 has its own time-out, and an API server that is away for a while ends nothing.
@@ -11,16 +11,16 @@ from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bars
 
 from stoker.clock import Clock
 from stoker.cluster.client import Client
-from stoker.commands import caches
-from stoker.commands.caches import CacheView, Ending
+from stoker.commands.caches import Ending
 from stoker.commands.exits import Exit
-from stoker.commands.running import CACHES, CommandError, told
+from stoker.commands.running import CommandError, Subject, told
 from stoker.commands.statuses import duration
-from stoker.commands.tables import safe
+from stoker.commands.tables import plain, safe
 from stoker.errors import ClusterUnavailable, StokerError
 from stoker.model.observed import Key
 
@@ -31,6 +31,16 @@ BEAT_S: Final = 15.0
 _AWAY_S: Final = 60.0
 
 Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an object is. `mark` is what has to differ for another line of a log."""
+
+    name: str
+    line: str
+    percent: int | None = None
+    mark: object = None
 
 
 class Screen(Protocol):
@@ -47,7 +57,7 @@ class Screen(Protocol):
     ) -> None:
         """End."""
 
-    def tell(self, cache: CacheView) -> None:
+    def tell(self, progress: Progress) -> None:
         """What is known now."""
 
 
@@ -55,7 +65,7 @@ class Bar:
     """A progress bar on a terminal."""
 
     def __init__(self, console: Console) -> None:
-        self._progress = Progress(
+        self._progress = Bars(
             TextColumn("{task.fields[name]}"),
             BarColumn(bar_width=20),
             TextColumn("{task.description}"),
@@ -71,14 +81,14 @@ class Bar:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def tell(self, cache: CacheView) -> None:
+    def tell(self, progress: Progress) -> None:
         """Move the bar; without a percentage it swings."""
         self._progress.update(
             self._task,
-            description=safe(caches.line(cache)),
-            name=safe(cache.name),
-            total=None if cache.percent is None else 100,
-            completed=cache.percent or 0,
+            description=safe(progress.line),
+            name=safe(progress.name.rpartition("/")[2]),
+            total=None if progress.percent is None else 100,
+            completed=progress.percent or 0,
         )
 
 
@@ -97,15 +107,14 @@ class Beats:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def tell(self, cache: CacheView) -> None:
+    def tell(self, progress: Progress) -> None:
         """A line, if it is time for one."""
-        mark = (cache.phase, (cache.percent or 0) // 5, cache.reason, cache.nodes_ready)
+        mark = (progress.mark, (progress.percent or 0) // 5)
         now = self._clock.monotonic()
         if mark == self._said and now - self._said_at < BEAT_S:
             return
         self._said, self._said_at = mark, now
-        line = "".join(each if each.isprintable() else " " for each in caches.line(cache))
-        self._write(f"{cache.namespace}/{cache.name}: {line}")
+        self._write(f"{progress.name}: {plain(progress.line)}")
 
 
 def screen_of(console: Console, clock: Clock) -> Screen:
@@ -129,53 +138,58 @@ class Patience:
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
-async def follow(
-    look: Callable[[], Awaitable[Body]],
-    judge: Callable[[Body], Ending | None],
-    screen: Screen,
-    patience: Patience,
-) -> tuple[Body, Ending]:
+@dataclass(frozen=True, slots=True)
+class Matter:
+    """What is waited for, and how it is told."""
+
+    look: Callable[[], Awaitable[Body]]
+    judge: Callable[[Body], Ending | None]
+    show: Callable[[Body], Progress]
+    hint: str  # where to look once nobody waits any more
+
+
+async def follow(matter: Matter, screen: Screen, patience: Patience) -> tuple[Body, Ending]:
     """The last look and how it ended; `CommandError` where the time ran out, or nobody answers."""
     clock = patience.clock
     begun = heard = clock.monotonic()
-    known: CacheView | None = None
+    known: Progress | None = None
     with screen:
         while True:
             try:
-                body = await look()
+                body = await matter.look()
             except ClusterUnavailable:
                 if clock.monotonic() - heard > _AWAY_S:
                     raise
             else:
                 heard = clock.monotonic()
-                ending = judge(body)
+                ending = matter.judge(body)
                 if ending is not None:
                     return body, ending
-                known = caches.view(body, None)
+                known = matter.show(body)
                 screen.tell(known)
             left = begun + patience.timeout_s - clock.monotonic()
             if left <= 0:
-                raise CommandError(_late(known, patience.timeout_s), Exit.TIMED_OUT)
+                raise CommandError(_late(known, patience.timeout_s, matter.hint), Exit.TIMED_OUT)
             await patience.pause(min(LOOK_S, left))
 
 
-def _late(known: CacheView | None, timeout_s: float) -> str:
-    now = "nothing was heard of it" if known is None else caches.line(known)
+def _late(known: Progress | None, timeout_s: float, hint: str) -> str:
+    now = "nothing was heard of it" if known is None else known.line
     return (
         f"not within {duration(timeout_s)} (--timeout): {now}. It goes on without this command; "
-        "`stoker cache ls` shows how far it is"
+        f"{hint}"
     )
 
 
-def looking(client: Client, key: Key) -> Callable[[], Awaitable[Body]]:
-    """Looks at one cache; what the API server refuses is told, what passes is raised as it is."""
+def looking(client: Client, key: Key, subject: Subject) -> Callable[[], Awaitable[Body]]:
+    """Looks at one object; what the API server refuses is told, what passes is raised as it is."""
 
     async def look() -> Body:
         try:
-            return await client.get(CACHES.kind.path(key.namespace, key.name))
+            return await client.get(subject.kind.path(key.namespace, key.name))
         except ClusterUnavailable:
             raise
         except StokerError as error:
-            raise told(error, key, CACHES) from error
+            raise told(error, key, subject) from error
 
     return look

@@ -13,20 +13,13 @@ import typer
 import yaml
 
 from stoker.cluster.client import Client, connect_as_user
-from stoker.commands import running
+from stoker.commands import completing, running
 from stoker.commands.exits import Exit
 from stoker.commands.inputs import InputError
 from stoker.commands.running import CommandError
 from stoker.model.observed import Key
+from stoker.quantity import parse_duration
 from stoker.settings import ConfigError
-
-# What the commands that ask a cluster have in common.
-Namespace = Annotated[
-    str | None,
-    typer.Option("-n", "--namespace", help="Of the object. Default: the context's."),
-]
-Kubeconfig = Annotated[Path | None, typer.Option(help="Default: KUBECONFIG, or ~/.kube/config.")]
-Context = Annotated[str | None, typer.Option(help="A context of the kubeconfig.")]
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
@@ -37,6 +30,27 @@ class Output(StrEnum):
     TABLE = "table"
     JSON = "json"
     YAML = "yaml"
+
+
+# What the commands that ask a cluster have in common.
+Service = Annotated[
+    str, typer.Argument(help="Its name.", metavar="SERVICE", autocompletion=completing.services)
+]
+Namespace = Annotated[
+    str | None,
+    typer.Option(
+        "-n",
+        "--namespace",
+        help="Of the object. Default: the context's.",
+        autocompletion=completing.namespaces,
+    ),
+]
+Kubeconfig = Annotated[Path | None, typer.Option(help="Default: KUBECONFIG, or ~/.kube/config.")]
+Context = Annotated[
+    str | None,
+    typer.Option(help="A context of the kubeconfig.", autocompletion=completing.contexts),
+]
+Form = Annotated[Output, typer.Option("-o", "--output", help="Form of the answer.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +105,14 @@ def check_names(*names: str | None) -> None:
     for text in names:
         if text is not None and not _NAME.fullmatch(text):
             raise InputError(f"{text!r} is no name: write lower-case letters, digits and dashes")
+
+
+def seconds_of(text: str, option: str = "--timeout") -> float:
+    """Seconds of an option; `InputError` where it is no duration."""
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise InputError(f"{option}: {error}") from error
 
 
 def print_data(data: dict[str, Any], output: Output) -> None:

@@ -19,6 +19,7 @@ from stoker.model.observed import Key
 
 _TRIES: Final = 5
 _EVERY: Final = "true"
+_PAGE: Final = "500"
 
 
 class CommandError(StokerError):
@@ -81,6 +82,21 @@ async def read(client: Client, key: Key, subject: Subject) -> dict[str, Any]:
         return await client.get(subject.kind.path(key.namespace, key.name))
     except StokerError as error:
         raise told(error, key, subject) from error
+
+
+async def read_all(
+    client: Client, path: str, query: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """A collection, page by page; errors as the client raises them."""
+    found: list[dict[str, Any]] = []
+    asked = {**(query or {}), "limit": _PAGE}
+    while True:
+        page = await client.get(path, asked)
+        found.extend(page.get("items") or ())
+        more = (page.get("metadata") or {}).get("continue")
+        if not more:
+            return found
+        asked["continue"] = more
 
 
 def offer_of(body: Mapping[str, Any], key: Key) -> Offered:

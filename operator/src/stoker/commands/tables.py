@@ -162,9 +162,14 @@ def titled(title: str, *columns: str) -> Table:
     return table
 
 
-def safe(text: str) -> str:
+def plain(text: str) -> str:
     """As text and nothing else: a message may hold words of a pod, and those steer no terminal."""
-    return escape("".join(each if each.isprintable() else " " for each in text))
+    return "".join(each if each.isprintable() else " " for each in text)
+
+
+def safe(text: str) -> str:
+    """The same for markup."""
+    return escape(plain(text))
 
 
 def _times(times: Range) -> str:

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from stoker.cluster.client import Client
-from stoker.commands import answers, inputs, statuses
+from stoker.commands import answers, completing, inputs, statuses
 from stoker.commands.exits import Exit
 from stoker.commands.explanation import Explanation, Next, explain
 from stoker.commands.findings import Finding
@@ -39,7 +39,13 @@ _STDIN = "-"
 
 def why(  # noqa: PLR0917 - the options, as typer reads them
     service: Annotated[
-        str | None, typer.Argument(help="Its name.", metavar="SERVICE", show_default=False)
+        str | None,
+        typer.Argument(
+            help="Its name.",
+            metavar="SERVICE",
+            show_default=False,
+            autocompletion=completing.services,
+        ),
     ] = None,
     file: Annotated[
         str | None,

@@ -2,7 +2,12 @@
 
 from collections.abc import Mapping
 
+from charts.observability import recording, rulefile, services
+
 
 def files() -> Mapping[str, str]:
     """Path to content. Each source adds its own here."""
-    return {}
+    recorded = (*recording.groups(), *services.groups())
+    return {
+        "rules/recording.yaml": rulefile.text("One vocabulary for what engines tell.", recorded),
+    }

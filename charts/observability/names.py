@@ -236,7 +236,7 @@ MEMORY_BANDWIDTH_USE: Final = Metric(
 )
 GOODPUT: Final = Metric(
     "stoker:goodput:ratio_rate5m",
-    "Share of first tokens and gaps within the targets, the worse of both.",
+    "Share of what was good: within the latency targets (the worse one) times without error.",
     "ratio",
     SERVICE,
 )
@@ -262,6 +262,55 @@ def _shares(name: str, what: str) -> dict[str, Metric]:
     }
 
 
+def _rate(name: str, what: str, *labels: str) -> Metric:
+    return Metric(f"{name}:rate5m", f"{what}.", "per second", (*SERVICE, *labels))
+
+
+def _edges(of: Metric) -> tuple[Metric, Metric, Metric]:
+    """What interpolating a share needs: a bucket's edge, and those around the target."""
+    said = (
+        (
+            "edge",
+            "Upper edge of each bucket as a number, so that a target can be compared with it.",
+            ("le",),
+        ),
+        (
+            "edge_below",
+            "Last edge of a bucket up to the target; 0 where the target is in the first.",
+            (),
+        ),
+        ("edge_above", "First edge of a bucket above the target.", ()),
+    )
+    edge, below, above = (
+        Metric(f"{of}:{name}", words, "seconds", (*SERVICE, *more)) for name, words, more in said
+    )
+    return edge, below, above
+
+
+EDGE: Final = Metric(
+    "stoker:le:edge",
+    "The label le of every bucket that engines have, as a number.",
+    "seconds",
+    ("le",),
+)
+TTFT_BUCKETS_RATE: Final = _rate(TTFT.bucket, "First tokens up to each bucket's edge", "le")
+ITL_BUCKETS_RATE: Final = _rate(ITL.bucket, "Gaps between tokens up to each bucket's edge", "le")
+E2E_BUCKETS_RATE: Final = _rate(E2E.bucket, "Requests up to each bucket's edge", "le")
+TTFT_EDGE, TTFT_EDGE_BELOW, TTFT_EDGE_ABOVE = _edges(TTFT)
+ITL_EDGE, ITL_EDGE_BELOW, ITL_EDGE_ABOVE = _edges(ITL)
+TTFT_TARGET: Final = Metric(
+    "stoker:ttft_target:seconds", "Target of the time to the first token.", "seconds", SERVICE
+)
+ITL_TARGET: Final = Metric(
+    "stoker:itl_target:seconds", "Target of the time between tokens.", "seconds", SERVICE
+)
+TTFT_JUDGED: Final = _rate("stoker:ttft_judged", "First tokens of services with a target")
+ITL_JUDGED: Final = _rate("stoker:itl_judged", "Gaps between tokens of services with a target")
+TTFT_SLOW: Final = _rate("stoker:ttft_slow", "First tokens that came later than the target")
+ITL_SLOW: Final = _rate("stoker:itl_slow", "Gaps between tokens longer than the target")
+ANSWERS: Final = _rate("stoker:answers", "Requests that the frontend answered")
+ERROR_ANSWERS: Final = _rate("stoker:errors", "Requests answered with 429 or 5xx")
+
 ERRORS: Final = _shares("stoker:errors", "Share of requests answered with 429 or 5xx")
 TTFT_SLO_ERRORS: Final = _shares(
     "stoker:ttft_slo_errors", "Share of first tokens that came later than the target"
@@ -271,9 +320,10 @@ ITL_SLO_ERRORS: Final = _shares(
 )
 OBJECTIVE: Final = Metric(
     "stoker:objective:ratio",
-    "Share that has to be good, by slo (errors, ttft); the chart's values set it.",
+    "Share that has to be good, by slo: errors (the chart's values), ttft and itl (the target's "
+    "percentile, else the chart's values).",
     "ratio",
-    ("slo",),
+    (*SERVICE, "slo"),
 )
 
 
@@ -288,3 +338,33 @@ def _vocabulary() -> tuple[Metric, ...]:
 
 
 VOCABULARY: Final = _vocabulary()
+
+
+# What rules and alerts read of the operator; a test compares it with what the operator shows.
+OPERATOR: Final = frozenset(
+    {
+        "stoker_build_info",
+        "stoker_leader",
+        "stoker_watch_age_seconds",
+        "stoker_queue_wait_seconds_bucket",
+        "stoker_reconcile_bugs_total",
+        "stoker_scaling_blind_seconds",
+        "stoker_service_info",
+        "stoker_service_replicas",
+        "stoker_service_replicas_limit",
+        "stoker_service_condition",
+        "stoker_service_target_seconds",
+        "stoker_service_target_ratio",
+        "stoker_service_accelerators",
+        "stoker_service_accelerator_flops",
+        "stoker_service_accelerator_bytes_per_second",
+        "stoker_service_pending_seconds",
+        "stoker_service_startup_deadline_seconds",
+        "stoker_plan_residual_ratio",
+        "stoker_engine_replacements_total",
+        "stoker_budget_reached",
+        "stoker_cache_condition",
+        "stoker_cache_phase",
+        "stoker_cache_verifications_total",
+    }
+)

@@ -1,0 +1,366 @@
+"""All services: which one needs somebody now?"""
+
+from typing import Final
+
+from charts.observability.dashboards import kit
+from charts.observability.dashboards.values import (
+    BAD,
+    BLUE,
+    GREEN,
+    GREY,
+    WARN,
+    Board,
+    Kind,
+    Panel,
+    Row,
+    Scenario,
+    Target,
+    falling,
+    rising,
+)
+
+_EACH: Final = "cluster, namespace, service"
+_LINE: Final = "{{namespace}}/{{service}}"
+# As many lines as a picture holds.
+_WORST: Final = 10
+
+_NOW: Final = Row(
+    "Now",
+    (
+        Panel(
+            "Services with fewer replicas than wanted",
+            "Services where not every wanted replica answers. A start makes this 1 for its time. "
+            "Bad: above zero for longer than a cold start takes: the table below says which.",
+            "short",
+            Scenario.BASE,
+            (
+                Target(
+                    """
+                    count(
+                      sum by (cluster, namespace, service)
+                        (stoker_service_replicas{@service, state="ready"})
+                      < sum by (cluster, namespace, service)
+                        (stoker_service_replicas{@service, state="desired"})
+                    ) or vector(0)
+                    """,
+                    "services",
+                ),
+            ),
+            Kind.STAT,
+            steps=rising(1, 5),
+            width=6,
+            height=4,
+            decimals=0,
+        ),
+        Panel(
+            "Services with errors above 1 %",
+            "Services that answered more than one in a hundred requests with 429 or 5xx in the "
+            "last five minutes. Bad: above zero: users see failures.",
+            "short",
+            Scenario.BASE,
+            (
+                Target(
+                    "count(max by (cluster, namespace, service) "
+                    "(stoker:errors:ratio_rate5m{@service}) > 0.01) or vector(0)",
+                    "services",
+                ),
+            ),
+            Kind.STAT,
+            steps=rising(1, 3),
+            width=6,
+            height=4,
+            decimals=0,
+            runbooks=("StokerErrorBudgetBurn",),
+        ),
+        Panel(
+            "Waiting requests",
+            "Requests that wait, at frontends and in engines, of all chosen services. "
+            "Bad: it rises and does not come down within a cold start.",
+            "short",
+            Scenario.BASE,
+            (Target("sum(stoker:queue:sum{@service})", "waiting"),),
+            Kind.STAT,
+            steps=rising(10, 100),
+            width=6,
+            height=4,
+            decimals=0,
+            runbooks=("StokerQueueGrowsAtMax",),
+        ),
+        Panel(
+            "Replicas without a node",
+            "Replicas that no node can take yet. "
+            "Bad: above zero for longer than your cluster's autoscaler takes to bring a node: "
+            "capacity or quota is used up.",
+            "short",
+            Scenario.BASE,
+            (Target('sum(stoker_service_replicas{@service, state="pending"})', "pending"),),
+            Kind.STAT,
+            steps=rising(1, 5),
+            width=6,
+            height=4,
+            decimals=0,
+            runbooks=("StokerReplicaUnschedulable",),
+        ),
+    ),
+)
+
+_SERVICES: Final = Row(
+    "Services",
+    (
+        Panel(
+            "Services",
+            "One row a service, the longest queue first; a click on the name opens its page. "
+            "Bad: fewer ready than wanted, errors above 1 %, a queue that stays.",
+            "short",
+            Scenario.BASE,
+            (
+                Target(
+                    f'sum by ({_EACH}) (stoker_service_replicas{{@service, state="desired"}})',
+                    "Wanted",
+                ),
+                Target(
+                    f'sum by ({_EACH}) (stoker_service_replicas{{@service, state="ready"}})',
+                    "Ready",
+                ),
+                Target(
+                    f"sum by ({_EACH}) (stoker:queue:sum{{@service}})",
+                    "Waiting",
+                    steps=rising(1, 50),
+                ),
+                Target(
+                    f"max by ({_EACH}) (stoker:errors:ratio_rate5m{{@service}})",
+                    "Errors",
+                    unit="percentunit",
+                    steps=rising(0.001, 0.01),
+                ),
+                Target(
+                    f"max by ({_EACH}) (stoker:ttft_seconds:p95{{@service}})",
+                    "First token, P95",
+                    unit="s",
+                    steps=rising(2, 10),
+                ),
+                Target(
+                    f"sum by ({_EACH}) (stoker:requests:rate5m{{@service}})",
+                    "Requests",
+                    unit="reqps",
+                ),
+                Target(
+                    f"sum by ({_EACH}) (stoker:generation_tokens:rate5m{{@service}})", "Tokens/s"
+                ),
+                Target(
+                    f"max by ({_EACH}) (stoker:kv_cache_usage_ratio{{@service}})",
+                    "KV cache",
+                    unit="percentunit",
+                    steps=rising(0.8, 0.9),
+                ),
+            ),
+            Kind.TABLE,
+            width=24,
+            height=10,
+            columns=(("cluster", "Cluster"), ("namespace", "Namespace"), ("service", "Service")),
+            sort="Waiting",
+            links=(kit.OF_ROW,),
+        ),
+        Panel(
+            "What speaks against services",
+            "Conditions that are not as they should be, with their reason. "
+            "Bad: any row that stays. `kubectl stoker doctor SERVICE` finds the cause.",
+            "short",
+            Scenario.PENDING,
+            (
+                Target(
+                    f"max by ({_EACH}, condition, reason) (stoker_service_condition{{@service}})",
+                    "Now",
+                ),
+            ),
+            Kind.TABLE,
+            columns=(
+                ("cluster", "Cluster"),
+                ("namespace", "Namespace"),
+                ("service", "Service"),
+                ("condition", "Condition"),
+                ("reason", "Reason"),
+            ),
+            links=(kit.OF_ROW,),
+            nothing="nothing speaks against any service",
+        ),
+        Panel(
+            "Alerts that fire",
+            "Stoker's own alerts, as Prometheus has them. The runbook of an alert has its name. "
+            "Bad: any row; severity `critical` before the rest.",
+            "short",
+            Scenario.FAULT,
+            (
+                Target(
+                    "max by (alertname, severity, namespace, service) "
+                    '(ALERTS{@place, alertname=~"Stoker.+", alertstate="firing"})',
+                    "Now",
+                ),
+            ),
+            Kind.TABLE,
+            columns=(
+                ("alertname", "Alert"),
+                ("severity", "Severity"),
+                ("namespace", "Namespace"),
+                ("service", "Service"),
+            ),
+            links=(kit.OF_ROW,),
+            nothing="no alert fires",
+        ),
+    ),
+)
+
+_USERS: Final = Row(
+    "What users feel: the ten worst",
+    (
+        Panel(
+            "Errors",
+            "Share of requests that were answered with 429 or 5xx. A click on a line opens the "
+            "service. Bad: above 1 %. All lines at once: the cluster or the operator, not a model.",
+            "percentunit",
+            Scenario.BASE,
+            (
+                Target(
+                    f"topk({_WORST}, max by ({_EACH}) (stoker:errors:ratio_rate5m{{@service}}))",
+                    _LINE,
+                ),
+            ),
+            steps=rising(0.001, 0.01),
+            links=(kit.OF_LINE,),
+            runbooks=("StokerErrorBudgetBurn",),
+        ),
+        Panel(
+            "Time to the first token, P95",
+            "19 of 20 requests got their first token within this time. "
+            "Bad: a line that leaves its usual height; services differ, so compare with itself.",
+            "s",
+            Scenario.BASE,
+            (
+                Target(
+                    f"topk({_WORST}, max by ({_EACH}) (stoker:ttft_seconds:p95{{@service}}))",
+                    _LINE,
+                ),
+            ),
+            links=(kit.OF_LINE,),
+            runbooks=("StokerSlowFirstToken",),
+        ),
+        Panel(
+            "Waiting requests",
+            "At the frontend and in engines. Bad: a line that rises for longer than a cold start.",
+            "short",
+            Scenario.BASE,
+            (Target(f"topk({_WORST}, sum by ({_EACH}) (stoker:queue:sum{{@service}}))", _LINE),),
+            links=(kit.OF_LINE,),
+            runbooks=("StokerQueueGrowsAtMax",),
+        ),
+        Panel(
+            "Within the targets",
+            "Share of first tokens and gaps within a service's own targets, the lowest ten. "
+            "Bad: below 99 %. Services without optimization.targets have no line.",
+            "percentunit",
+            Scenario.TARGETS,
+            (
+                Target(
+                    f"bottomk({_WORST}, min by ({_EACH}) (stoker:goodput:ratio_rate5m{{@service}}))",
+                    _LINE,
+                ),
+            ),
+            steps=falling(0.95, 0.99),
+            maximum=1,
+            links=(kit.OF_LINE,),
+        ),
+    ),
+)
+
+_SIZE: Final = Row(
+    "How much there is",
+    (
+        Panel(
+            "Replicas",
+            "Of all chosen services together. "
+            "Bad: wanted stays above ready: starts fail, or no node comes (pending).",
+            "short",
+            Scenario.BASE,
+            (
+                Target('sum(stoker_service_replicas{@service, state="desired"})', "wanted", BLUE),
+                Target('sum(stoker_service_replicas{@service, state="ready"})', "ready", GREEN),
+                Target('sum(stoker_service_replicas{@service, state="pending"})', "pending", WARN),
+                Target(
+                    'sum(stoker_service_replicas_limit{@service, bound="max"})',
+                    "all maxima",
+                    GREY,
+                    dashed=True,
+                ),
+            ),
+            decimals=0,
+        ),
+        Panel(
+            "Ready replicas by accelerator",
+            "Which kinds of accelerators the chosen services hold. "
+            "Bad: a kind that falls while its services have a queue: its nodes go away.",
+            "short",
+            Scenario.BASE,
+            (
+                Target(
+                    """
+                    sum by (accelerator) (
+                      sum by (cluster, namespace, service)
+                        (stoker_service_replicas{@service, state="ready"})
+                      * on (cluster, namespace, service) group_left (accelerator)
+                        max by (cluster, namespace, service, accelerator)
+                          (stoker_service_info{@service})
+                    )
+                    """,
+                    "{{accelerator}}",
+                ),
+            ),
+            Kind.STACK,
+            decimals=0,
+        ),
+        Panel(
+            "Tokens",
+            "Read and generated by all chosen services, each second. "
+            "Bad: both fall to nothing while requests come in.",
+            "short",
+            Scenario.BASE,
+            (
+                Target("sum(stoker:prompt_tokens:rate5m{@service})", "prompt tokens/s", BLUE),
+                Target(
+                    "sum(stoker:generation_tokens:rate5m{@service})", "generated tokens/s", GREEN
+                ),
+            ),
+        ),
+        Panel(
+            "Services at their maximum",
+            "Services with as many replicas as scaling.max allows, and those whose budget is "
+            "reached. Bad: one of them has a queue: it cannot grow.",
+            "short",
+            Scenario.BASE,
+            (
+                Target(
+                    """
+                    count(
+                      sum by (cluster, namespace, service)
+                        (stoker_service_replicas{@service, state="desired"})
+                      >= sum by (cluster, namespace, service)
+                        (stoker_service_replicas_limit{@service, bound="max"})
+                    ) or vector(0)
+                    """,
+                    "at the maximum",
+                    WARN,
+                ),
+                Target("sum(stoker_budget_reached{@service}) or vector(0)", "budget reached", BAD),
+            ),
+            decimals=0,
+            runbooks=("StokerQueueGrowsAtMax", "StokerBudgetReached"),
+        ),
+    ),
+)
+
+BOARD: Final = Board(
+    kit.FLEET,
+    "Stoker / Fleet",
+    "All services: which one needs somebody now? Start here.",
+    (_NOW, _SERVICES, _USERS, _SIZE),
+    (kit.CLUSTER, kit.NAMESPACE, kit.MANY_SERVICES),
+)

@@ -1,0 +1,114 @@
+"""What the dashboards share: selectors, variables, links between them and to the runbooks.
+
+The label `cluster` comes from Prometheus's external labels and may be absent. An absent label
+matches the empty text, and so `.*`, which is what "All" stands for in every variable.
+"""
+
+import re
+from typing import Final
+
+from charts.observability.dashboards.values import Annotation, Link, Scenario, Variable
+
+DATASOURCE: Final = "${datasource}"
+# What the chart replaces by `dashboards.runbookBaseUrl`.
+RUNBOOKS: Final = "https://github.com/stoker-dev/stoker/blob/main/docs/runbooks"
+
+FLEET: Final = "stoker-fleet"
+SERVICE: Final = "stoker-service"
+COLD_STARTS: Final = "stoker-cold-starts"
+CACHES: Final = "stoker-caches"
+COST: Final = "stoker-cost"
+OPERATOR: Final = "stoker-operator"
+
+_MATCHERS: Final = {
+    "cluster": 'cluster=~"$cluster"',
+    "place": 'cluster=~"$cluster", namespace=~"$namespace"',
+    "service": 'cluster=~"$cluster", namespace=~"$namespace", service=~"$service"',
+    "revision": 'cluster=~"$cluster", namespace=~"$namespace", service=~"$service", '
+    'revision=~"$revision"',
+    "cache": 'cluster=~"$cluster", namespace=~"$namespace", cache=~"$cache"',
+}
+_MARK: Final = re.compile(r"@([a-z]+)")
+
+CLUSTER: Final = Variable(
+    "cluster",
+    "Cluster",
+    "stoker_build_info",
+    "The label that Prometheus adds to tell clusters apart. All: also where it adds none.",
+)
+NAMESPACE: Final = Variable(
+    "namespace",
+    "Namespace",
+    'stoker_service_info{cluster=~"$cluster"}',
+    "Where the services are.",
+)
+MANY_SERVICES: Final = Variable(
+    "service",
+    "Service",
+    'stoker_service_info{cluster=~"$cluster", namespace=~"$namespace"}',
+    "InferenceServices, by name.",
+)
+# One page is about one service: figures of two of them in one line would say nothing of either.
+ONE_NAMESPACE: Final = Variable(
+    "namespace", "Namespace", NAMESPACE.series, "Where the service is.", many=False
+)
+ONE_SERVICE: Final = Variable(
+    "service", "Service", MANY_SERVICES.series, "The InferenceService's name.", many=False
+)
+REVISION: Final = Variable(
+    "revision",
+    "Revision",
+    'stoker:requests_running{cluster=~"$cluster", namespace=~"$namespace", service=~"$service"}',
+    "One rollout of the service. Two at once: a rollout is under way.",
+)
+
+
+def promql(expr: str) -> str:
+    """An expression with its selectors written out: `{@service}` becomes matchers of variables."""
+    flat = " ".join(expr.split())
+    return _MARK.sub(lambda found: _MATCHERS[found[1]], flat)
+
+
+def letter(number: int) -> str:
+    """What Grafana calls the query of a panel with this number."""
+    return chr(ord("A") + number)
+
+
+def runbook(page: str) -> Link:
+    """What to do about it."""
+    return Link(f"Runbook: {page}", f"{RUNBOOKS}/{page}.md")
+
+
+def to_service(namespace: str, service: str) -> Link:
+    """The page of one service; the arguments are Grafana's variables of the clicked value."""
+    chosen = f"var-namespace={namespace}&var-service={service}&var-revision=$__all"
+    return Link(
+        "This service",
+        f"/d/{SERVICE}?{chosen}&${{cluster:queryparam}}&${{datasource:queryparam}}"
+        "&${__url_time_range}",
+    )
+
+
+# From a line of a time series, and from a row of a table.
+OF_LINE: Final = to_service("${__field.labels.namespace}", "${__field.labels.service}")
+OF_ROW: Final = to_service("${__data.fields.Namespace}", "${__data.fields.Service}")
+
+# A counter that appears with its first count, or after the operator moved, has grown by what it
+# shows; one that was seen within the hour by the difference.
+_GREW: Final = """
+sum by (namespace, service, {labels}) (
+  {metric}{{{where}}} - (last_over_time({metric}{{{where}}}[1h] offset 1m) or 0 * {metric}{{{where}}})
+) > 0
+"""
+
+
+def grew(metric: str, where: str, labels: str) -> str:
+    """By how much a counter grew within a minute, where it did: for annotations."""
+    return promql(_GREW.format(metric=metric, where=where, labels=labels))
+
+
+def marks(
+    name: str, expr: str, title: str, text: str, colour: str, scenario: Scenario
+) -> Annotation:
+    """Moments to mark."""
+    return Annotation(name, promql(expr), title, text, colour, scenario)

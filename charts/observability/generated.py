@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from charts.observability import recording, rulefile, services
+from charts.observability import dashboards, recording, rulefile, services
 
 
 def files() -> Mapping[str, str]:
@@ -10,4 +10,5 @@ def files() -> Mapping[str, str]:
     recorded = (*recording.groups(), *services.groups())
     return {
         "rules/recording.yaml": rulefile.text("One vocabulary for what engines tell.", recorded),
+        **dashboards.files(),
     }

@@ -88,8 +88,8 @@ def _of(board: Board) -> Iterator[Query]:
         )  # fmt: skip
     for annotation in board.annotations:
         yield Query(
-            board.uid, annotation.name, "annotation", annotation.expr, annotation.scenario,
-            legend=annotation.title,
+            board.uid, annotation.name, "annotation", kit.promql(annotation.expr),
+            annotation.scenario, legend=annotation.title,
         )  # fmt: skip
     for panel in board.panels:
         yield from _asked(board, panel)

@@ -99,14 +99,15 @@ def _variable(variable: Variable) -> sdk.QueryVariable:
 
 
 def _annotation(annotation: Annotation) -> sdk.AnnotationQuery:
-    asked = prometheus.Dataquery().expr(annotation.expr).ref_id("Anno").range()
+    expr = kit.promql(annotation.expr)
+    asked = prometheus.Dataquery().expr(expr).ref_id("Anno").range()
     return (
         sdk.AnnotationQuery()
         .name(annotation.name)
         .datasource(pictures.SOURCE)
         .enable(annotation.shown)
         .icon_color(annotation.colour)
-        .expr(annotation.expr)
+        .expr(expr)
         .step("60s")
         .title_format(annotation.title)
         .text_format(annotation.text)

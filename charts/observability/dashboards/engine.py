@@ -40,7 +40,8 @@ BATCH: Final = Row(
             (
                 Target(
                     """
-                    sum by (pod) (rate(vllm:iteration_tokens_total_sum{@revision}[$__rate_interval]))
+                    sum by (pod)
+                      (rate(vllm:iteration_tokens_total_sum{@revision}[$__rate_interval]))
                     / sum by (pod)
                       (rate(vllm:iteration_tokens_total_count{@revision}[$__rate_interval]))
                     """,

@@ -1,4 +1,4 @@
-"""All services: which one needs somebody now?"""
+"""The page of all services, which answers: which one needs somebody now."""
 
 from typing import Final
 
@@ -245,7 +245,7 @@ _USERS: Final = Row(
             runbooks=("StokerSlowFirstToken",),
         ),
         Panel(
-            "Waiting requests",
+            "Waiting requests, by service",
             "At the frontend and in engines. Bad: a line that rises for longer than a cold start.",
             "short",
             Scenario.BASE,
@@ -261,7 +261,8 @@ _USERS: Final = Row(
             Scenario.TARGETS,
             (
                 Target(
-                    f"bottomk({_WORST}, min by ({_EACH}) (stoker:goodput:ratio_rate5m{{@service}}))",
+                    f"bottomk({_WORST}, "
+                    f"min by ({_EACH}) (stoker:goodput:ratio_rate5m{{@service}}))",
                     _LINE,
                 ),
             ),
@@ -363,4 +364,5 @@ BOARD: Final = Board(
     "All services: which one needs somebody now? Start here.",
     (_NOW, _SERVICES, _USERS, _SIZE),
     (kit.CLUSTER, kit.NAMESPACE, kit.MANY_SERVICES),
+    (kit.LED,),
 )

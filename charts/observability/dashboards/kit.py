@@ -7,7 +7,7 @@ matches the empty text, and so `.*`, which is what "All" stands for in every var
 import re
 from typing import Final
 
-from charts.observability.dashboards.values import Annotation, Link, Scenario, Variable
+from charts.observability.dashboards.values import PURPLE, Annotation, Link, Scenario, Variable
 
 DATASOURCE: Final = "${datasource}"
 # What the chart replaces by `dashboards.runbookBaseUrl`.
@@ -63,6 +63,18 @@ REVISION: Final = Variable(
 )
 
 
+# A new leader starts without memory of the load; what moves after it has this as a cause.
+LED: Final = Annotation(
+    "Operator took the lead",
+    'max by (instance) (stoker_leader{cluster=~"$cluster"}) == 1 unless '
+    'max by (instance) (last_over_time(stoker_leader{cluster=~"$cluster"}[1h] offset 1m)) == 1',
+    "Operator {{instance}} leads",
+    "Another operator process took the lead, or the only one was restarted.",
+    PURPLE,
+    Scenario.BASE,
+)
+
+
 def promql(expr: str) -> str:
     """An expression with its selectors written out: `{@service}` becomes matchers of variables."""
     flat = " ".join(expr.split())
@@ -97,18 +109,12 @@ OF_ROW: Final = to_service("${__data.fields.Namespace}", "${__data.fields.Servic
 # shows; one that was seen within the hour by the difference.
 _GREW: Final = """
 sum by (namespace, service, {labels}) (
-  {metric}{{{where}}} - (last_over_time({metric}{{{where}}}[1h] offset 1m) or 0 * {metric}{{{where}}})
+  {metric}{{{where}}}
+  - (last_over_time({metric}{{{where}}}[1h] offset 1m) or 0 * {metric}{{{where}}})
 ) > 0
 """
 
 
 def grew(metric: str, where: str, labels: str) -> str:
     """By how much a counter grew within a minute, where it did: for annotations."""
-    return promql(_GREW.format(metric=metric, where=where, labels=labels))
-
-
-def marks(
-    name: str, expr: str, title: str, text: str, colour: str, scenario: Scenario
-) -> Annotation:
-    """Moments to mark."""
-    return Annotation(name, promql(expr), title, text, colour, scenario)
+    return _GREW.format(metric=metric, where=where, labels=labels)

@@ -1,4 +1,4 @@
-"""One service: is it well, and if not, what holds it back?"""
+"""The page of one service: whether it is well, and what holds it back if not."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ from charts.observability.dashboards.engine import (
     SPECULATION,
 )
 from charts.observability.dashboards.signals import NOW, SCALING, SIGNALS
-from charts.observability.dashboards.values import BAD, BLUE, PURPLE, Board, Scenario
+from charts.observability.dashboards.values import BAD, BLUE, PURPLE, Annotation, Board, Scenario
 
 _WHERE: Final = "@service"
 
@@ -23,7 +23,7 @@ BOARD: Final = Board(
     (NOW, SIGNALS, SCALING, BATCH, CACHE, SPECULATION, ACCELERATORS, HOST),
     (kit.CLUSTER, kit.ONE_NAMESPACE, kit.ONE_SERVICE, kit.REVISION),
     (
-        kit.marks(
+        Annotation(
             "Scaling decisions",
             kit.grew("stoker_scaling_decisions_total", _WHERE, "reason, direction"),
             "{{direction}}: {{reason}}",
@@ -31,7 +31,7 @@ BOARD: Final = Board(
             BLUE,
             Scenario.LOAD,
         ),
-        kit.marks(
+        Annotation(
             "Engines replaced",
             kit.grew("stoker_engine_replacements_total", _WHERE, "reason"),
             "Engine replaced: {{reason}}",
@@ -39,7 +39,7 @@ BOARD: Final = Board(
             BAD,
             Scenario.FAULT,
         ),
-        kit.marks(
+        Annotation(
             "New revisions",
             "count by (namespace, service, revision) (stoker:pod_info{@service}) unless "
             "count by (namespace, service, revision) "

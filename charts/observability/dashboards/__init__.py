@@ -3,10 +3,16 @@
 from collections.abc import Mapping
 from typing import Final
 
-from charts.observability.dashboards import encode, fleet, service
+from charts.observability.dashboards import caches, coldstarts, encode, fleet, operator, service
 from charts.observability.dashboards.values import Board
 
-BOARDS: Final[tuple[Board, ...]] = (fleet.BOARD, service.BOARD)
+BOARDS: Final[tuple[Board, ...]] = (
+    fleet.BOARD,
+    service.BOARD,
+    coldstarts.BOARD,
+    caches.BOARD,
+    operator.BOARD,
+)
 
 
 def files() -> Mapping[str, str]:

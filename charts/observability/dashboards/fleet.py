@@ -87,13 +87,13 @@ _NOW: Final = Row(
             runbooks=("StokerQueueGrowsAtMax",),
         ),
         Panel(
-            "Replicas without a node",
-            "Replicas that no node can take yet. "
+            "Services that wait for a node",
+            "Services with a replica that no node can take yet. "
             "Bad: above zero for longer than your cluster's autoscaler takes to bring a node: "
-            "capacity or quota is used up.",
+            "capacity or quota is used up. 'Cold starts' has the times.",
             "short",
             Scenario.BASE,
-            (Target('sum(stoker_service_replicas{@service, state="pending"})', "pending"),),
+            (Target("count(stoker_service_pending_seconds{@service}) or vector(0)", "services"),),
             Kind.STAT,
             steps=rising(1, 5),
             width=6,
@@ -279,13 +279,13 @@ _SIZE: Final = Row(
         Panel(
             "Replicas",
             "Of all chosen services together. "
-            "Bad: wanted stays above ready: starts fail, or no node comes (pending).",
+            "Bad: wanted stays above ready: starts fail (starting, for long), or no node comes.",
             "short",
             Scenario.BASE,
             (
                 Target('sum(stoker_service_replicas{@service, state="desired"})', "wanted", BLUE),
                 Target('sum(stoker_service_replicas{@service, state="ready"})', "ready", GREEN),
-                Target('sum(stoker_service_replicas{@service, state="pending"})', "pending", WARN),
+                Target('sum(stoker_service_replicas{@service, state="pending"})', "starting", WARN),
                 Target(
                     'sum(stoker_service_replicas_limit{@service, bound="max"})',
                     "all maxima",

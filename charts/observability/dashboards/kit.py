@@ -108,7 +108,7 @@ OF_ROW: Final = to_service("${__data.fields.Namespace}", "${__data.fields.Servic
 # A counter that appears with its first count, or after the operator moved, has grown by what it
 # shows; one that was seen within the hour by the difference.
 _GREW: Final = """
-sum by (namespace, service, {labels}) (
+sum by ({labels}) (
   {metric}{{{where}}}
   - (last_over_time({metric}{{{where}}}[1h] offset 1m) or 0 * {metric}{{{where}}})
 ) > 0

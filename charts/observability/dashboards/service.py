@@ -25,7 +25,9 @@ BOARD: Final = Board(
     (
         Annotation(
             "Scaling decisions",
-            kit.grew("stoker_scaling_decisions_total", _WHERE, "reason, direction"),
+            kit.grew(
+                "stoker_scaling_decisions_total", _WHERE, "namespace, service, reason, direction"
+            ),
             "{{direction}}: {{reason}}",
             "The scaler changed the number of replicas. `kubectl stoker why` tells the numbers.",
             BLUE,
@@ -33,7 +35,7 @@ BOARD: Final = Board(
         ),
         Annotation(
             "Engines replaced",
-            kit.grew("stoker_engine_replacements_total", _WHERE, "reason"),
+            kit.grew("stoker_engine_replacements_total", _WHERE, "namespace, service, reason"),
             "Engine replaced: {{reason}}",
             "An engine crashed or hung and was replaced.",
             BAD,

@@ -230,7 +230,7 @@ SCALING: Final = Row(
         ),
         Panel(
             "Replicas",
-            "Wanted, answering, and waiting for a node, between the dashed bounds of the spec. "
+            "Wanted, ready, and starting (there, but not ready), within the spec's dashed bounds. "
             "Each mark is a decision of the scaler with its reason. "
             "Bad: wanted stays above ready for longer than a start, or sits at the maximum.",
             "short",
@@ -238,7 +238,7 @@ SCALING: Final = Row(
             (
                 Target('sum(stoker_service_replicas{@service, state="desired"})', "wanted", BLUE),
                 Target('sum(stoker_service_replicas{@service, state="ready"})', "ready", GREEN),
-                Target('sum(stoker_service_replicas{@service, state="pending"})', "pending", WARN),
+                Target('sum(stoker_service_replicas{@service, state="pending"})', "starting", WARN),
                 Target(
                     'sum(stoker_service_replicas_limit{@service, bound="max"})',
                     "maximum",

@@ -22,8 +22,30 @@ OPERATOR: Final[Mapping[str, tuple[str, ...]]] = {
     "stoker_plan_residual_ratio": (*SERVICE, "quantity"),
     "stoker_engine_replacements_total": (*SERVICE, "reason"),
     "stoker_budget_reached": SERVICE,
+    "stoker_service_pending_seconds": SERVICE,
     "stoker_build_info": ("version",),
     "stoker_leader": (),
+    "stoker_service_startup_seconds": (*SERVICE, "phase"),
+    "stoker_service_startup_deadline_seconds": SERVICE,
+    "stoker_watch_age_seconds": ("resource",),
+    "stoker_load_sample_age_seconds": (),
+    "stoker_reconcile_bugs_total": (),
+    "stoker_reconcile_duration_seconds_bucket": ("kind", "outcome"),
+    "stoker_reconcile_duration_seconds_count": ("kind", "outcome"),
+    "stoker_queue_depth": ("kind",),
+    "stoker_queue_wait_seconds_bucket": ("kind",),
+    "stoker_scaling_blind_services": (),
+    "stoker_services": ("condition", "status"),
+    "stoker_object_writes_total": (),
+    "stoker_api_call_duration_seconds_bucket": ("verb", "code"),
+    "stoker_api_call_duration_seconds_count": ("verb", "code"),
+    "stoker_cache_phase": ("namespace", "cache", "phase"),
+    "stoker_cache_bytes": ("namespace", "cache"),
+    "stoker_cache_downloaded_bytes": ("namespace", "cache"),
+    "stoker_cache_nodes_ready": ("namespace", "cache"),
+    "stoker_cache_nodes_wanted": ("namespace", "cache"),
+    "stoker_cache_last_verified_timestamp_seconds": ("namespace", "cache"),
+    "stoker_cache_verifications_total": ("namespace", "cache", "result"),
 }
 POD: Final = (*SERVICE, "revision", "pod")
 OTHERS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -31,6 +53,9 @@ OTHERS: Final[Mapping[str, tuple[str, ...]]] = {
     "vllm:iteration_tokens_total_sum": POD,
     "vllm:iteration_tokens_total_count": POD,
     # Prometheus's own.
+    "process_cpu_seconds_total": (),
+    "process_resident_memory_bytes": (),
+    "scrape_samples_scraped": (),
     "ALERTS": (*SERVICE, "alertname", "alertstate", "severity"),
 }
 

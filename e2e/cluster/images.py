@@ -71,6 +71,7 @@ RECIPES = {
         Recipe("coredns", _file("coredns"), program="coredns"),
         Recipe("epp", _file("epp"), program="epp"),
         Recipe("lws", _file("lws"), program="lws", on_demand=True),
+        Recipe("prometheus", _file("prometheus"), program="prometheus", on_demand=True),
         Recipe("envoy", _file("envoy"), on_base=True, program="envoy"),
         Recipe("engine-base", _file("engine-base"), on_base=True),
         Recipe("worker", _DOCKERFILE, on_base=True, target="worker", sources=(*_PROJECT, _WORKER)),
@@ -88,6 +89,7 @@ PUBLIC = {
     "envoy": "docker.io/envoyproxy/envoy:v1.39.3",
     "epp": "registry.k8s.io/gateway-api-inference-extension/epp:v1.5.0",
     "lws": "registry.k8s.io/lws/lws:v0.8.0",
+    "prometheus": "docker.io/prom/prometheus:v3.15.0",
 }
 OURS = ("operator", "worker", "engine-base")
 USUAL = tuple(name for name, recipe in RECIPES.items() if not recipe.on_demand)

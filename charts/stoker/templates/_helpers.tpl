@@ -192,6 +192,8 @@ clusterDomain: {{ .Values.clusterDomain | quote }}
 imagePullSecrets: {{ toJson .Values.servicePullSecrets }}
 allowed:
   {{- toYaml .Values.allowed | nindent 2 }}
+metrics:
+  {{- toYaml .Values.metrics | nindent 2 }}
 drain:
   {{- toYaml .Values.drain | nindent 2 }}
 models:

@@ -111,7 +111,7 @@ def test_golden_deployment(name: str) -> None:
 def test_golden_support() -> None:
     check_golden(
         GOLDEN / "support.yaml",
-        list(support.render_support(OWNER, worlds.PLATFORM.operator_namespace)),
+        list(support.render_support(OWNER, worlds.PLATFORM.operator_namespace, {})),
     )
 
 

@@ -65,7 +65,7 @@ def test_it_meets_the_restricted_standard_and_has_no_token(name: str) -> None:
 def test_neither_policies_nor_budgets_nor_selectors_of_engines_take_it_for_an_engine() -> None:
     labels = job("gpu")["spec"]["template"]["metadata"]["labels"]
     assert labels[naming.LABEL_COMPONENT] == Component.FACTS
-    for manifest in support.render_support(OWNER, "stoker-system"):
+    for manifest in support.render_support(OWNER, "stoker-system", {}):
         if manifest["metadata"]["labels"][naming.LABEL_COMPONENT] == Component.FACTS:
             continue  # its own
         for key in ("selector", "podSelector"):
@@ -77,7 +77,7 @@ def test_nobody_talks_to_it_nor_it_to_anybody() -> None:
     labels = job("gpu")["spec"]["template"]["metadata"]["labels"]
     (policy,) = [
         manifest
-        for manifest in support.render_support(OWNER, "stoker-system")
+        for manifest in support.render_support(OWNER, "stoker-system", {})
         if manifest["kind"] == "NetworkPolicy" and _selects(manifest["spec"]["podSelector"], labels)
     ]
     assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]

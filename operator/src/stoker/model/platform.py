@@ -58,6 +58,8 @@ class Platform:
     # Hardware of the accelerators that plans can be made for, by their names.
     gpus: Mapping[str, Gpu] = field(default_factory=dict, hash=False)
     cluster_domain: str = "cluster.local"
+    # Labels of the namespaces whose pods may read metrics; empty: the operator alone may.
+    scrapers: Mapping[str, str] = field(default_factory=dict, hash=False)
     image_pull_secrets: tuple[str, ...] = ()
     allowed_labels: tuple[str, ...] = ()  # label keys or prefixes ending in '/'
     allowed_annotations: tuple[str, ...] = ()

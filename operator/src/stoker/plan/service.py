@@ -209,7 +209,9 @@ def _writes(present: Situation, platform: Platform) -> tuple[list[Apply | Delete
         return writes, notes
     if spec is not None and present.refusal is None:
         owner = objects.owner_of(observed.service)
-        for manifest in support.render_support(owner, platform.operator_namespace):
+        for manifest in support.render_support(
+            owner, platform.operator_namespace, platform.scrapers
+        ):
             write = actions.apply_if_needed(manifest, observed)
             if write is not None:
                 writes.append(write)

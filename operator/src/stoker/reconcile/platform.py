@@ -108,6 +108,7 @@ def platform_of(settings: Settings, operator_namespace: str) -> Platform:
         default_accelerator=settings.default_accelerator,
         notify=settings.notify,
         cluster_domain=settings.cluster_domain,
+        scrapers=settings.metrics.namespace_labels,
         image_pull_secrets=settings.image_pull_secrets,
         allowed_labels=settings.allowed.labels,
         allowed_annotations=settings.allowed.annotations,

@@ -9,6 +9,7 @@ from typing import Any
 
 from stoker import naming
 from stoker.naming import Component
+from stoker.render import readers
 from stoker.render.frontend_input import FrontendInput
 from stoker_worker.contract import ENGINE_PORT
 
@@ -18,11 +19,8 @@ Json = dict[str, Any]
 def render_network_policy(given: FrontendInput) -> Json:
     """The policy of the frontend pods."""
     metrics = [given.ports.ops, *(given.ports.track(t.track).metrics for t in given.tracks)]
-    operator = {
-        "namespaceSelector": {
-            "matchLabels": {"kubernetes.io/metadata.name": given.platform.operator_namespace}
-        }
-    }
+    operator = readers.operator(given.platform.operator_namespace)
+    scrapers = readers.scrapers(given.platform.scrapers)
     engines = {"matchLabels": naming.selector(given.service, Component.ENGINE)}
     egress: list[Json] = [
         {"to": [{"podSelector": engines}], "ports": [_port(ENGINE_PORT)]},
@@ -45,7 +43,7 @@ def render_network_policy(given: FrontendInput) -> Json:
             "policyTypes": ["Ingress", "Egress"],
             "ingress": [
                 {"ports": [_port(given.ports.api)]},
-                {"from": [operator], "ports": [_port(port) for port in metrics]},
+                {"from": [operator, *scrapers], "ports": [_port(port) for port in metrics]},
             ],
             "egress": egress,
         },

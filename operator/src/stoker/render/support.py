@@ -4,23 +4,30 @@ The pods that read the model share the identity and have a policy of their own. 
 the service does, so that no facts pod begins before its policy, and none is made for each look.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from stoker import naming
 from stoker.naming import Component
+from stoker.render import readers
 from stoker.render.objects import Owner, finish
 from stoker_worker import contract
 
 Manifest = dict[str, Any]
 
 
-def render_support(owner: Owner, operator_namespace: str) -> tuple[Manifest, ...]:
-    """Objects of a service that do not depend on a revision, in the order to apply."""
+def render_support(
+    owner: Owner, operator_namespace: str, scrapers: Mapping[str, str]
+) -> tuple[Manifest, ...]:
+    """Objects of a service that do not depend on a revision, in the order to apply.
+
+    `scrapers` are labels of the namespaces whose pods may read metrics.
+    """
     return tuple(
         finish(manifest, owner)
         for manifest in (
             _service_account(owner.key.name),
-            _network_policy(owner.key.name, operator_namespace),
+            _network_policy(owner.key.name, operator_namespace, scrapers),
             _facts_policy(owner.key.name),
             _disruption_budget(owner.key.name),
         )
@@ -68,15 +75,13 @@ def _disruption_budget(service: str) -> Manifest:
     }
 
 
-def _network_policy(service: str, operator_namespace: str) -> Manifest:
-    """Requests come from this service's frontend, scrapes from the operator; nothing goes out.
+def _network_policy(service: str, operator_namespace: str, scrapers: Mapping[str, str]) -> Manifest:
+    """Requests come from this service's frontend, scrapes from who may read; nothing goes out.
 
     The kubelet's probes come from the node, which every enforcer lets through. An engine needs no
     peer and no name server: its model is mounted.
     """
-    operator = {
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": operator_namespace}}
-    }
+    who_reads = [readers.operator(operator_namespace), *readers.scrapers(scrapers)]
     frontend = {"podSelector": {"matchLabels": naming.selector(service, Component.FRONTEND)}}
     return {
         "apiVersion": "networking.k8s.io/v1",
@@ -87,11 +92,11 @@ def _network_policy(service: str, operator_namespace: str) -> Manifest:
             "policyTypes": ["Ingress", "Egress"],
             "ingress": [
                 {
-                    "from": [frontend, operator],
+                    "from": [frontend, *who_reads],
                     "ports": [{"protocol": "TCP", "port": contract.ENGINE_PORT}],
                 },
                 {
-                    "from": [operator],
+                    "from": who_reads,
                     "ports": [{"protocol": "TCP", "port": contract.WORKER_PORT}],
                 },
             ],

@@ -172,6 +172,14 @@ class LeaderWorkerSetSettings(Section):
     enabled: bool = Field(False, description="whether the cluster has the controller: true, false")
 
 
+class MetricsSettings(Section):
+    """Who reads what services tell."""
+
+    namespace_labels: dict[str, str] = Field(
+        {}, description="labels of the namespaces whose pods may read metrics: {name: value}"
+    )
+
+
 class NodesSettings(Section):
     """What there is to run on."""
 
@@ -254,6 +262,9 @@ class Settings(Section):
     cluster_domain: str = Field("cluster.local", description="DNS domain of the cluster")
     image_pull_secrets: tuple[str, ...] = Field((), description="names of pull secrets")
     allowed: Allowed = Field(Allowed.model_validate({}), description="what users may add")
+    metrics: MetricsSettings = Field(
+        MetricsSettings.model_validate({}), description="{namespaceLabels}"
+    )
     drain: Drain = Field(Drain.model_validate({}), description="{settleSeconds, drainSeconds}")
     models: ModelSettings = Field(
         ModelSettings.model_validate({}), description="{allowPickle, preload}"

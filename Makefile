@@ -57,6 +57,7 @@ images: $(READY) ## build and push the images that the cluster lacks
 generate: $(READY) ## write what is generated from the sources again (CRDs, the chart's copies, rules, dashboards)
 	@.venv/bin/stoker crd
 	@$(PYTHON) -m charts.observability
+	@$(PYTHON) -m stoker.telemetry.reference
 
 # A virtual environment of Python's own is enough to fetch uv; uv makes the project's.
 $(UV):

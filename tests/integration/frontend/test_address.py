@@ -16,6 +16,12 @@ from stoker.render.envoy_outer import API_PATHS
 from stoker.render.frontend_input import MAX_BODY_BYTES
 from tests.integration.frontend.support import FrontendRig, ask
 
+SHOWN = (
+    "envoy_cluster_upstream_cx_",
+    "envoy_cluster_upstream_rq",
+    "envoy_http_downstream_",
+    "envoy_server_",
+)
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"messages": [{"role": "user", "content": "Once"}]},
     "/v1/completions": {"prompt": "Once"},
@@ -78,6 +84,33 @@ async def test_api_paths_pass_and_reserved_headers_do_not(
         assert not {name.lower() for name in sent} & (
             set(seen) - {"x-own", "x-gateway-destination-endpoint"}
         )
+
+
+async def test_prometheus_finds_requests_by_code_and_nothing_else_of_envoy(
+    frontend: Callable[..., FrontendRig], address: Callable[[], str]
+) -> None:
+    rig = frontend()
+    rig.add_engine("counted", address())
+    async with aiohttp.ClientSession() as session:
+        assert (await ask(session, rig)).status == 200
+        assert (await ask(session, rig, body={"model": "other", "prompt": "x"})).status == 404
+        async with session.get(f"{rig.ops}/metrics") as answer:
+            assert answer.status == 200
+            text = await answer.text()
+        async with session.post(f"{rig.ops}/metrics") as answer:
+            assert answer.status == 404
+    track, api = 'envoy_cluster_name="track_stable"', 'envoy_http_conn_manager_prefix="api"'
+    for line in (
+        f'envoy_cluster_upstream_rq{{envoy_response_code="200",{track}}} 1',
+        f"envoy_cluster_upstream_rq_active{{{track}}} 0",
+        f'envoy_http_downstream_rq_xx{{envoy_response_code_class="4",{api}}} 1',
+        f"envoy_http_downstream_rq_total{{{api}}} 2",
+    ):
+        assert f"{line}\n" in text
+    assert f"envoy_http_downstream_rq_time_count{{{api}}}" in text  # filled every few seconds
+    told = {line.split("{")[0].split(" ")[0] for line in text.splitlines() if line[:1] != "#"}
+    assert not [name for name in told if not name.startswith(SHOWN)]
+    assert len(text) < 32 * 1024
 
 
 async def test_large_bodies_pass_and_larger_ones_are_refused(

@@ -34,6 +34,7 @@ class Audit:
     wake: Callable[[str, Body], None]  # with the kind and the last body of what is gone
     namespaces: Sequence[str] = ()  # empty: the whole cluster
     kinds: Sequence[Kind] = WATCHED
+    heard: Callable[[str], None] = lambda _: None  # is told each kind that the store knows well
     _suspects: dict[_Place, str | None] = field(default_factory=dict)
 
     async def missing_kinds(self) -> list[str]:
@@ -53,6 +54,7 @@ class Audit:
             known = self.store.versions(kind.name)
             if any(known.get(place, ("", ""))[0] != uid for place, (uid, _) in listed.items()):
                 return False
+            self.heard(kind.name)
         return True
 
     async def compare(self) -> list[str]:
@@ -64,7 +66,10 @@ class Audit:
             for (namespace, name), (uid, _) in before.items():
                 if listed.get((namespace, name), ("", ""))[0] != uid:
                     self._forget(kind, namespace, name, uid)
-            suspects.update(self._lagging(kind, listed))
+            lagging = dict(self._lagging(kind, listed))
+            if not lagging:
+                self.heard(kind.name)
+            suspects |= lagging
         missed = [
             f"{kind} {namespace}/{name}"
             for (kind, namespace, name), version in suspects.items()

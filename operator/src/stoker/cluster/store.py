@@ -150,19 +150,23 @@ class Feed:
         store: Store,
         wake: Callable[[Key], None],
         wake_cache: Callable[[Key], None] = lambda _: None,
+        heard: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._wake = wake
         self._wake_cache = wake_cache
+        self._heard = heard  # is told each kind that a watch has spoken of
         # What a cache's services were woken for last, and what a service's caches were.
         self._told: dict[tuple[str, Key], str] = {}
 
     def load(self, kind: str, body: Body) -> None:
         """An object as listed or changed; wakes nobody."""
+        self._heard(kind)
         self._store.put(kind, body)
 
     def event(self, kind: str, body: Body, *, deleted: bool) -> None:
         """A change: remember it and wake whom it concerns."""
+        self._heard(kind)
         metadata = body["metadata"]
         if deleted:
             self._store.remove(

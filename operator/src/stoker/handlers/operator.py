@@ -18,6 +18,7 @@ import logging
 import signal
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +28,8 @@ from stoker.cluster.audit import Audit
 from stoker.cluster.claims import Claims
 from stoker.cluster.client import Client, connect
 from stoker.cluster.events import EventPoster
-from stoker.cluster.kinds import watched
+from stoker.cluster.freshness import Freshness
+from stoker.cluster.kinds import CACHE, SERVICE, watched
 from stoker.cluster.lease import Leadership
 from stoker.cluster.nodes import Nodes
 from stoker.cluster.observe import Observer
@@ -40,9 +42,11 @@ from stoker.handlers.watch import register, watch
 from stoker.model.load import Load
 from stoker.model.observed import Key
 from stoker.reconcile.cache import CacheReconciler
+from stoker.reconcile.figures import Figures
 from stoker.reconcile.platform import caches_of, platform_of
 from stoker.reconcile.preloads import PreloadLists
 from stoker.reconcile.queue import KeyedQueue
+from stoker.reconcile.refresh import Refresh
 from stoker.reconcile.service import ServiceReconciler
 from stoker.settings import Pod, Settings
 from stoker.telemetry.cachemetrics import CacheMetrics
@@ -87,13 +91,18 @@ class Operator:
         self._client = client
         self._leadership = Leadership(self._client, self._clock, settings.lease, pod, options.port)
         self._client.fence = self._leadership
-        self._queue: KeyedQueue[Key] = KeyedQueue(self._clock, _CONCURRENT_PASSES)
+        self._queue: KeyedQueue[Key] = KeyedQueue(
+            self._clock, _CONCURRENT_PASSES, partial(metrics.observe_wait, SERVICE.name)
+        )
         self._store = Store()
         # Caches have a queue of their own: a hundred downloads that are looked at every few
         # seconds keep no service waiting.
-        self._caches: KeyedQueue[Key] = KeyedQueue(self._clock, _CONCURRENT_CACHES)
-        self._feed = Feed(self._store, self._queue.add, self._caches.add)
+        self._caches: KeyedQueue[Key] = KeyedQueue(
+            self._clock, _CONCURRENT_CACHES, partial(metrics.observe_wait, CACHE.name)
+        )
         kinds = watched(groups=settings.leader_worker_set.enabled)
+        freshness = Freshness(self._clock, kinds)
+        self._feed = Feed(self._store, self._queue.add, self._caches.add, freshness.heard)
         self._registry = register(self._feed, client, kinds)
         self._audit = Audit(
             self._client,
@@ -101,6 +110,7 @@ class Operator:
             self._feed.concern,
             namespaces=settings.watch_namespaces,
             kinds=kinds,
+            heard=freshness.heard,
         )
         claims = {m.claim for engine in settings.engines.values() for m in engine.mounts}
         platform = platform_of(settings, pod.namespace)
@@ -115,7 +125,7 @@ class Operator:
         applier = Applier(self._client, self._store)
         status = StatusWriter(self._client, self._store)
         events = EventPoster(self._client, self._clock, pod.name)
-        self._cache_metrics = CacheMetrics(self._metrics.registry)
+        cache_metrics = CacheMetrics(self._metrics.registry)
         self._cache_reconciler = CacheReconciler(
             clock=self._clock,
             caches=caches_of(settings, pod.namespace, options.api_server),
@@ -129,7 +139,7 @@ class Operator:
             events=events,
             scraper=self._scraper,
             metrics=self._metrics,
-            cache_metrics=self._cache_metrics,
+            cache_metrics=cache_metrics,
         )
         self._reconciler = ServiceReconciler(
             clock=self._clock,
@@ -155,7 +165,19 @@ class Operator:
         self._server = Server(
             self._metrics, self._health, self._readiness, self._hints, self._external.routes()
         )
-        self._metrics.before_scrape(self._refresh_metrics)
+        self._metrics.before_scrape(
+            Refresh(
+                clock=self._clock,
+                leadership=self._leadership,
+                store=self._store,
+                queues={SERVICE.name: self._queue, CACHE.name: self._caches},
+                freshness=freshness,
+                samplers=self._samplers,
+                figures=Figures(platform, observer.pods),
+                metrics=self._metrics,
+                caches=cache_metrics,
+            )
+        )
         self._synced = False
         self._watch_ended = False
         self._stop_watching = asyncio.Event()
@@ -319,16 +341,6 @@ class Operator:
 
     def _readiness(self) -> str | None:
         return None if self._synced else "does not know the cluster yet"
-
-    def _refresh_metrics(self) -> None:
-        self._metrics.leader.set(1 if self._leadership.leads else 0)
-        self._metrics.queue_depth.set(len(self._queue))
-        self._metrics.sample_age.set(self._samplers.oldest_age())
-        self._metrics.tell_blind(self._samplers.blind())
-        bodies = ((key, self._store.service(key) or {}) for key in self._store.services())
-        self._metrics.count_conditions((key, body.get("status") or {}) for key, body in bodies)
-        caches = ((key, self._store.cache(key) or {}) for key in self._store.caches())
-        self._cache_metrics.tell((key, body.get("status") or {}) for key, body in caches)
 
 
 async def run_operator(options: Options) -> int:

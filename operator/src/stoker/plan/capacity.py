@@ -127,7 +127,7 @@ def look(
     deadline = deadline_s(status, here, platform)
     pending = [
         pod
-        for pod in waiting_pods(observed)
+        for pod in waiting_pods(observed.pods)
         # Of a revision that was given up, pods may be left for a moment.
         if pod.revision == current or placed.get(pod.revision or "", 0) > 0
     ]
@@ -151,18 +151,18 @@ def look(
     )
 
 
-def waiting_pods(observed: Observed) -> list[ObservedPod]:
+def waiting_pods(pods: Iterable[ObservedPod]) -> list[ObservedPod]:
     """Pods of engines that the scheduler has refused for want of a node, the oldest first."""
-    pods = (
+    found = (
         pod
-        for pod in observed.pods
+        for pod in pods
         if pod.component in {Component.ENGINE, Component.FOLLOWER}
         and not pod.deleting
         and pod.unschedulable is not None
         and not pod.gated
         and not waits_for_volume(pod.unschedulable)
     )
-    return sorted(pods, key=lambda pod: (pod.created, pod.name))
+    return sorted(found, key=lambda pod: (pod.created, pod.name))
 
 
 def waits_for_volume(said: str) -> bool:

@@ -7,11 +7,13 @@ retry.
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from stoker.model import reasons
 from stoker.model.observed import ContainerFailure, ObservedPod
 from stoker.model.plan import Verdict
+from stoker.naming import Component
 from stoker.plan.capacity import waits_for_volume
 from stoker_worker.contract import Termination, TerminationReason
 
@@ -52,6 +54,19 @@ _TERMINATIONS: Final = {
     ),
     TerminationReason.WARMUP_FAILED: (reasons.WARMUP_FAILED, "The first answer failed"),
     TerminationReason.GROUP_BROKEN: (reasons.GROUP_BROKEN, "The replica's pods lost each other"),
+}
+# Ends of an engine as /metrics counts them; any other end is a crash.
+_WORDS: Final = {
+    TerminationReason.ENGINE_HUNG: "hung",
+    TerminationReason.OUT_OF_MEMORY: "out_of_memory",
+    TerminationReason.GROUP_BROKEN: "group_broken",
+    TerminationReason.MODEL_NOT_FOUND: "start_failed",
+    TerminationReason.MODEL_INVALID: "start_failed",
+    TerminationReason.MODEL_CORRUPT: "start_failed",
+    TerminationReason.PICKLE_WEIGHTS: "start_failed",
+    TerminationReason.CONFIG_INVALID: "start_failed",
+    TerminationReason.START_TIMED_OUT: "start_failed",
+    TerminationReason.WARMUP_FAILED: "start_failed",
 }
 _INSUFFICIENT: Final = re.compile(r"Insufficient ([A-Za-z0-9./_-]*[A-Za-z0-9])")
 _NO_MATCH: Final = re.compile(r"didn't match Pod's node affinity/selector|untolerated taint")
@@ -114,6 +129,28 @@ def unschedulable_of(
         reasons.UNSCHEDULABLE,
         f"No node can take the pod; it waits {waits}. The scheduler says: {said}",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How an engine ended that is, or was, started anew."""
+
+    word: str  # hung, crashed, out_of_memory, start_failed, group_broken
+    finished: float  # Unix seconds
+
+
+def end_of(pod: ObservedPod) -> End | None:
+    """The last end of an engine pod's engine; None where it never ended, or as it was told to."""
+    if pod.component is not Component.ENGINE or pod.deleting:
+        return None
+    for failure in pod.failures:
+        if failure.container != Component.ENGINE.value or failure.finished is None:
+            continue
+        told = Termination.parse(failure.termination) if failure.termination else None
+        killed = failure.reason == "OOMKilled"
+        word = "out_of_memory" if killed else _WORDS.get(told.reason if told else "", "crashed")
+        return End(word, failure.finished)
+    return None
 
 
 def _image_cannot_be_pulled(pod: ObservedPod) -> Verdict | None:

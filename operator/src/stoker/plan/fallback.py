@@ -121,7 +121,9 @@ class _Present:
             return Arrangement(trial, replace(self.found, here=name, refused=left))
         now, deadline = self.found.now, self._deadline(name)
         pending = [
-            pod for pod in capacity.waiting_pods(self.observed) if pod.revision == trial.revision
+            pod
+            for pod in capacity.waiting_pods(self.observed.pods)
+            if pod.revision == trial.revision
         ]
         ends = [max(pod.created, entry.retry_at) + deadline for pod in pending]
         if any(end <= now for end in ends):

@@ -149,10 +149,15 @@ def is_settled(status: Mapping[str, Any]) -> bool:
     plan = stored_in(status)
     if plan is None or plan.configuration is None:
         return False
-    kept = plan.status.get("measured")
-    here = place(plan.configuration)
+    way = of_configuration(plan.status.get("measured"), plan.configuration)
+    return way is not None and way.itl is not None
+
+
+def of_configuration(kept: object, configuration: Configuration) -> Measured | None:
+    """What status.plan.measured holds of the way that this configuration runs."""
+    here = place(configuration)
     ways = _ways(kept) if isinstance(kept, Mapping) else ()
-    return any(each.key == here.key and each.itl is not None for each in ways)
+    return next((each for each in ways if each.key == here.key), None)
 
 
 def lacks_times(status: Mapping[str, Any]) -> bool:

@@ -85,7 +85,7 @@ class CacheReconciler:
         self._metrics = metrics
         self._cache_metrics = cache_metrics
         self._labels = NodeLabels(client, clock)
-        self._passes = Passes(clock, _log, cache_metrics.passes, metrics.bugs)
+        self._passes = Passes(clock, _log, CACHE.name, metrics)
 
     async def reconcile(self, key: Key) -> float | None:
         """Look at a cache once; when to look again."""

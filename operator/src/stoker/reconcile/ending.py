@@ -12,8 +12,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from prometheus_client import Counter, Histogram
-
 from stoker.clock import Clock
 from stoker.errors import (
     ClusterUnavailable,
@@ -26,18 +24,17 @@ from stoker.errors import (
 from stoker.model import reasons
 from stoker.model.observed import Key
 from stoker.reconcile.queue import Backoff
+from stoker.telemetry.metrics import Metrics
 
 
 class Passes:
     """Runs passes, one object's at a time; counts how they end."""
 
-    def __init__(
-        self, clock: Clock, log: logging.Logger, durations: Histogram, bugs: Counter
-    ) -> None:
+    def __init__(self, clock: Clock, log: logging.Logger, kind: str, metrics: Metrics) -> None:
         self._clock = clock
         self._log = log
-        self._durations = durations  # by outcome
-        self._bugs = bugs
+        self._kind = kind
+        self._metrics = metrics
         self._backoff: Backoff[Key] = Backoff()
         self._numbers = itertools.count(1)
 
@@ -63,9 +60,10 @@ class Passes:
             self._log.warning("stopped: %s", error, extra=tags(key, number, "LeadershipLost"))
         except Exception as error:  # noqa: BLE001 (a bug in one object stays in that object)
             outcome, delay = "bug", self._backoff.failed(key)
-            self._bugs.inc()
+            self._metrics.bugs.inc()
             self._log.exception("a bug: %s", error, extra=tags(key, number, "Bug"))
-        self._durations.labels(outcome=outcome).observe(time.monotonic() - started)
+        took = time.monotonic() - started
+        self._metrics.observe_pass(self._kind, outcome, took, key=key, number=number)
         return wake_at if delay is None else self._clock.monotonic() + delay
 
     def forget(self, key: Key) -> None:

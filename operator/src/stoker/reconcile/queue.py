@@ -38,13 +38,15 @@ class Schedule(Generic[K]):
         self._wake_at: dict[K, float] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._entries = 0
+        self._since: dict[K, float] = {}  # when there was something to do that is not begun yet
 
     def __len__(self) -> int:
         return len(self._ready)
 
-    def add(self, key: K) -> None:
+    def add(self, key: K, now: float = 0.0) -> None:
         """Something happened to this key."""
         self._wake_at.pop(key, None)
+        self._since.setdefault(key, now)
         if key in self._busy:
             self._again.add(key)
         elif key not in self._waiting:
@@ -65,7 +67,7 @@ class Schedule(Generic[K]):
         while self._heap and self._heap[0][0] <= now:
             when, _, key = heapq.heappop(self._heap)
             if self._wake_at.get(key) == when:
-                self.add(key)
+                self.add(key, when)
         if not self._ready:
             return None
         key = self._ready.popleft()
@@ -79,6 +81,10 @@ class Schedule(Generic[K]):
         if key in self._again:
             self._again.discard(key)
             self.add(key)
+
+    def waited(self, key: K, now: float) -> float:
+        """Seconds since there was something to do for this key, whose work begins now."""
+        return max(0.0, now - self._since.pop(key, now))
 
     def next_wake(self) -> float | None:
         """When the earliest wake-up is due."""
@@ -117,9 +123,15 @@ Worker = Callable[[K], Awaitable[float | None]]
 class KeyedQueue(Generic[K]):
     """Runs a worker over ready keys, a bounded number at once."""
 
-    def __init__(self, clock: Clock, concurrency: int) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        concurrency: int,
+        waited: Callable[[float], None] = lambda _: None,
+    ) -> None:
         self._clock = clock
         self._concurrency = concurrency
+        self._waited = waited  # is told how long each key has waited for its turn
         self._schedule: Schedule[K] = Schedule()
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -130,7 +142,7 @@ class KeyedQueue(Generic[K]):
 
     def add(self, key: K) -> None:
         """Something happened to this key."""
-        self._schedule.add(key)
+        self._schedule.add(key, self._clock.monotonic())
         self._changed.set()
 
     def forget(self, key: K) -> None:
@@ -144,9 +156,11 @@ class KeyedQueue(Generic[K]):
                 self.beat = self._clock.monotonic()
                 self._changed.clear()
                 while len(self._tasks) < self._concurrency:
-                    key = self._schedule.pop(self._clock.monotonic())
+                    now = self._clock.monotonic()
+                    key = self._schedule.pop(now)
                     if key is None:
                         break
+                    self._waited(self._schedule.waited(key, now))
                     task = asyncio.create_task(self._work(worker, key), name=f"pass {key}")
                     self._tasks.add(task)
                     task.add_done_callback(self._ended)

@@ -13,6 +13,7 @@ from stoker.clock import Clock
 from stoker.cluster.apply import Applier
 from stoker.cluster.claims import CLAIM_RETRY_S
 from stoker.cluster.events import EventPoster
+from stoker.cluster.kinds import SERVICE
 from stoker.cluster.observe import Observer
 from stoker.cluster.status import StatusWriter
 from stoker.errors import (
@@ -34,6 +35,7 @@ from stoker.plan.stored import lacks_report
 from stoker.plan.strain import Strains
 from stoker.plan.windows import Windows
 from stoker.reconcile.ending import Passes, tags
+from stoker.reconcile.ends import Ends
 from stoker.reconcile.steady import Steady
 from stoker.telemetry.metrics import Metrics
 from stoker.telemetry.sampler import Samplers
@@ -82,7 +84,8 @@ class ServiceReconciler:
         self._steady: dict[Key, Steady] = {}
         # Why the Job that reads a model was refused, and when to ask again.
         self._no_jobs: dict[Key, tuple[str, float]] = {}
-        self._passes = Passes(clock, _log, metrics.passes, metrics.bugs)
+        self._ends = Ends(clock.unix())
+        self._passes = Passes(clock, _log, SERVICE.name, metrics)
 
     async def reconcile(self, key: Key) -> float | None:
         """Look at a service once; when to look again."""
@@ -106,9 +109,12 @@ class ServiceReconciler:
         load = self._load(observed)
         observed = self._with_reports(observed, load)
         observed = dataclasses.replace(observed, past=self._pasts.get(key, Past()))
+        for reason in self._ends.fresh(key, observed.pods):
+            self._metrics.services.replaced(key, reason)
         history = self._histories.get(key) or autoscale.begin(observed)
         scale = autoscale.decide_service(observed, load, history, self._platform, now)
         self._histories[key] = scale.history
+        self._metrics.services.limited(key, by_budget=scale.verdict.reason == reasons.WITHIN_BUDGET)
         blind = earliest(None if calm else now.monotonic + _LOOK_AGAIN_S, asked_until)
         steady = self._steady.pop(key, None)
         if steady is not None and steady.holds(observed, scale, now.monotonic):
@@ -191,8 +197,16 @@ class ServiceReconciler:
             events = (*events, Event("Warning", reasons.WRITE_REFUSED, str(error)))
             retry = now.monotonic + _REFUSED_RETRY_S
         if await self._status.write(service, status, now):
+            self._count(service, status)
             await self._events.post(service, events)
         return retry
+
+    def _count(self, service: ObservedService, status: Mapping[str, Any]) -> None:
+        """Count the decision that a written status tells of."""
+        before, after = service.status.get("desiredReplicas"), status.get("desiredReplicas")
+        if isinstance(before, int) and isinstance(after, int) and before != after:
+            reason = str((status.get("lastScale") or {}).get("reason", ""))
+            self._metrics.services.decided(service.key, reason, before, after)
 
     def _forget(self, key: Key) -> None:
         self._samplers.ensure(key, wanted=False)
@@ -206,6 +220,8 @@ class ServiceReconciler:
         self._passes.forget(key)
         self._observer.forget(key)
         self._events.forget(key)
+        self._ends.forget(key)
+        self._metrics.services.forget(key)
 
 
 def sampling_of(service: ObservedService, *, asked: bool) -> tuple[bool, bool]:

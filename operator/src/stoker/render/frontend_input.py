@@ -17,6 +17,7 @@ PORT_PICKER_METRICS: Final = "picker-metrics"
 PATH_READY: Final = "/readyz"
 PATH_LIVE: Final = "/livez"
 PATH_LOAD: Final = "/load"  # a few of Envoy's statistics as JSON
+PATH_METRICS: Final = "/metrics"  # those that rules and dashboards use, for Prometheus
 
 # A body is kept until the first byte of the answer, so that the request can be sent again. Larger
 # ones are refused with 413: what passes can be retried.

@@ -2,60 +2,25 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter
 
 from stoker.model.observed import Key
-
-_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-_LABELS: Final = ("namespace", "cache")
+from stoker.telemetry import families
 
 
 class CacheMetrics:
     """Gauges from the statuses, when somebody asks; counters from what is written into them."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.passes = Histogram(
-            "stoker_cache_reconcile_duration_seconds",
-            "Duration of one pass over one cache, by how it ended.",
-            ["outcome"],
-            buckets=_BUCKETS,
-            registry=registry,
-        )
-        self.bytes = Gauge(
-            "stoker_cache_bytes", "Size of the cached model.", _LABELS, registry=registry
-        )
-        self.downloaded = Gauge(
-            "stoker_cache_downloaded_bytes",
-            "How much of a model that is being fetched is on the volume and good.",
-            _LABELS,
-            registry=registry,
-        )
-        self.phase = Gauge(
-            "stoker_cache_phase",
-            "1 for the phase that the cache is in.",
-            [*_LABELS, "phase"],
-            registry=registry,
-        )
-        self.nodes_ready = Gauge(
-            "stoker_cache_nodes_ready", "Nodes that hold the model.", _LABELS, registry=registry
-        )
-        self.nodes_wanted = Gauge(
-            "stoker_cache_nodes_wanted", "Nodes that are to hold it.", _LABELS, registry=registry
-        )
-        self.last_verified = Gauge(
-            "stoker_cache_last_verified_timestamp_seconds",
-            "When every byte was last compared with its digest, in Unix seconds.",
-            _LABELS,
-            registry=registry,
-        )
-        self.verifications = Counter(
-            "stoker_cache_verifications",
-            "Verifications that ended, by result: good or bad.",
-            [*_LABELS, "result"],
-            registry=registry,
-        )
+        self.bytes = families.CACHE_BYTES.gauge(registry)
+        self.downloaded = families.CACHE_DOWNLOADED.gauge(registry)
+        self.phase = families.CACHE_PHASE.gauge(registry)
+        self.nodes_ready = families.CACHE_NODES_READY.gauge(registry)
+        self.nodes_wanted = families.CACHE_NODES_WANTED.gauge(registry)
+        self.last_verified = families.CACHE_VERIFIED.gauge(registry)
+        self.verifications = families.CACHE_VERIFICATIONS.counter(registry)
         self._gauges = (
             self.bytes,
             self.downloaded,

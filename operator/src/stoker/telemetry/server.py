@@ -55,11 +55,10 @@ class Server:
         """Stop listening."""
         await self._runner.cleanup()
 
-    async def _serve_metrics(self, _request: web.Request) -> web.Response:
-        return web.Response(
-            body=self._metrics.expose(),
-            headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
-        )
+    async def _serve_metrics(self, request: web.Request) -> web.Response:
+        accept = request.headers.get("Accept", "")
+        page = await self._metrics.page(accept, request.headers.get("Accept-Encoding", ""))
+        return web.Response(body=page.body, headers=page.headers)
 
     async def _serve_hint(self, request: web.Request) -> web.Response:
         key = Key(request.match_info["namespace"], request.match_info["name"])

@@ -16,7 +16,7 @@ export PATH := $(STOKER_CACHE_DIR)/tools/bin:$(PATH)
 PYTHON := .venv/bin/python
 READY := .venv/.ready
 
-.PHONY: help demo test lint unit e2e up down status images generate
+.PHONY: help demo test lint unit e2e up down status images generate site
 
 help: ## show this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,7 +39,7 @@ lint: $(READY) ## check style, types, layers, and that the lock file is in step
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
-	@.venv/bin/mypy -p e2e -p tests -p charts.observability
+	@.venv/bin/mypy -p e2e -p tests -p charts.observability -p docs.tools
 	@.venv/bin/lint-imports
 
 up: $(READY) ## start the local cluster
@@ -54,10 +54,14 @@ status: $(READY) ## show what runs
 images: $(READY) ## build and push the images that the cluster lacks
 	@$(PYTHON) -m e2e.cluster images
 
-generate: $(READY) ## write what is generated from the sources again (CRDs, the chart's copies, rules, dashboards)
+generate: $(READY) ## write what is generated from the sources again (CRDs, the chart's copies, rules, dashboards, pages)
 	@.venv/bin/stoker crd
 	@$(PYTHON) -m charts.observability
 	@$(PYTHON) -m stoker.telemetry.reference
+	@$(PYTHON) -m docs.tools
+
+site: $(READY) ## build the documentation's site into ./site
+	@$(PYTHON) -m docs.tools site
 
 # A virtual environment of Python's own is enough to fetch uv; uv makes the project's.
 $(UV):

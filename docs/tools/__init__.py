@@ -1,0 +1,1 @@
+"""What keeps the documentation true: the site, generated pages, and the blocks that are run."""

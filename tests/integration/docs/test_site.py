@@ -1,0 +1,35 @@
+"""The site is built as it is for readers, and a link that leads nowhere is noticed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from docs.tools import site
+
+
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    built = site.build(site.ROOT, tmp_path)
+    for page in site.pages(site.ROOT):
+        html = Path(page).with_suffix("") / "index.html"
+        html = html if html.parent.name != "README" else html.parent.parent / "index.html"
+        assert (built / html).exists(), page
+    home = (built / "index.html").read_text()
+    assert "Quick start" in home
+    assert "https://fonts." not in home
+
+
+@pytest.mark.parametrize("link", ["docs/nowhere.md", "docs/install.md#nowhere"])
+def test_a_broken_link_is_a_fault(link: str, tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    for name in ("docs", "benchmarks"):
+        shutil.copytree(site.ROOT / name, checkout / name)
+    for name in ("README.md", "CHANGELOG.md", "LICENSE", site.CONFIGURATION):
+        shutil.copy(site.ROOT / name, checkout / name)
+    with (checkout / "docs/concepts.md").open("a") as page:
+        page.write(f"\n[broken](../{link})\n")
+    (tmp_path / "built").mkdir()
+    with pytest.raises(site.SiteError, match=r"docs/concepts\.md"):
+        site.build(checkout, tmp_path / "built")

@@ -3,8 +3,8 @@
 - `kubectl`, `helm` and `stoker` on the PATH, with an administrator's kubeconfig; no kubelet, so no
   pod ever runs, and no operator.
 - The definitions of the chart, the namespaces `chat`, `demo` and `situations`, and in `chat` the
-  service `llama` with what an operator would have written into its status, and the ModelCache
-  `llama`. They are made anew before each page.
+  service `llama` and the ModelCache `llama`, in `demo` the service `tiny`, with what an operator
+  would have written into their status. They are made anew before each page.
 - A folder with `charts`, `crds` and `docs` of the checkout, and beside them service.yaml,
   facts.json, facts-70b.json, the model's folder `llama`, values.yaml, and what the simulator reads.
 - Before each page, no release of the chart.
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[3]
 NAMESPACES = ("chat", "demo", "situations", "stoker-system")
-_BLOCK_SECONDS = 300
+_BLOCK_SECONDS = 120
 _FACTS = ROOT / "docs/examples/facts"
 _RELEASE = {
     "labels": {"app.kubernetes.io/managed-by": "Helm"},
@@ -99,22 +99,32 @@ class World:
         for each in objects:
             self._put(each)
         self._wait_for_kinds()
-        for plural, kind, spec, status in (
-            ("inferenceservices", "InferenceService", _SERVICE, _service_status()),
-            ("modelcaches", "ModelCache", {"model": {"uri": "hf://ORG/llama"}}, _cache_status()),
+        tiny = yaml.safe_load((ROOT / "docs/examples/tiny.yaml").read_text())
+        cache = {"model": {"uri": "hf://ORG/llama"}}
+        for namespace, name, plural, kind, spec, status in (
+            ("chat", "llama", "inferenceservices", "InferenceService", _SERVICE, _service_status()),
+            (
+                "demo",
+                "tiny",
+                "inferenceservices",
+                "InferenceService",
+                tiny["spec"],
+                _service_status(),
+            ),
+            ("chat", "llama", "modelcaches", "ModelCache", cache, _cache_status()),
         ):
             body = {
                 "apiVersion": "stoker.dev/v1alpha1",
                 "kind": kind,
-                "metadata": {"name": "llama", "namespace": "chat"},
+                "metadata": {"name": name, "namespace": namespace},
                 "spec": spec,
             }
-            path = f"/apis/stoker.dev/v1alpha1/namespaces/chat/{plural}"
-            self.plane.request("DELETE", f"{path}/llama")
+            path = f"/apis/stoker.dev/v1alpha1/namespaces/{namespace}/{plural}"
+            self.plane.request("DELETE", f"{path}/{name}")
             code, answer = self.plane.request("POST", path, body)
             assert code == 201, answer
             answer["status"] = {**status, "observedGeneration": answer["metadata"]["generation"]}
-            code, answer = self.plane.request("PUT", f"{path}/llama/status", answer)
+            code, answer = self.plane.request("PUT", f"{path}/{name}/status", answer)
             assert code == 200, answer
 
     def forget(self) -> None:

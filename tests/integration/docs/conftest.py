@@ -1,4 +1,4 @@
-"""One API server for the commands and objects of all pages: no controllers, so nothing else moves."""
+"""One API server for the commands and objects of all pages, without controllers."""
 
 from __future__ import annotations
 

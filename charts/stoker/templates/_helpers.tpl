@@ -224,3 +224,15 @@ lease:
   name: {{ include "stoker.fullname" . }}-operator
   {{- toYaml .Values.lease | nindent 2 }}
 {{- end -}}
+
+{{- /* Whose pod it is, by the labels that Stoker gives. Names of labels are as Prometheus writes them. */ -}}
+{{- define "stoker.podRelabelings" -}}
+- sourceLabels: [__meta_kubernetes_namespace]
+  targetLabel: namespace
+- sourceLabels: [__meta_kubernetes_pod_name]
+  targetLabel: pod
+- sourceLabels: [__meta_kubernetes_pod_label_stoker_dev_service]
+  targetLabel: service
+- sourceLabels: [__meta_kubernetes_pod_label_stoker_dev_revision]
+  targetLabel: revision
+{{- end -}}

@@ -84,7 +84,7 @@ def test_a_target_is_what_is_promised_else_what_is_planned_for(
 
 def test_peaks_are_those_of_all_accelerators_of_a_replica() -> None:
     found = figures({}, planned())
-    assert found.model == "llama"
+    assert (found.model, found.accelerators) == ("llama", 2)
     assert found.flops == pytest.approx(2 * L4.flops["bfloat16"])
     assert found.bandwidth == pytest.approx(2 * L4.bandwidth)
     unread = planned()

@@ -90,12 +90,14 @@ def test_series_follow_the_statuses_and_go_with_their_cache() -> None:
     bad = {**after, "conditions": [{"type": "Verified", "status": "False"}]}
     metrics.count(KEY, after, bad)
     metrics.count(KEY, bad, bad)
+    after["conditions"] = [{"type": "Ready", "status": "False", "reason": "Fetching"}]
     metrics.tell([(KEY, after)])
     text = generate_latest(registry).decode()
     place = 'cache="llama",namespace="chat"'
     for line in (
         f"stoker_cache_bytes{{{place}}} 7.0",
         f'stoker_cache_phase{{{place},phase="Ready"}} 1.0',
+        f'stoker_cache_condition{{{place},condition="Ready",reason="Fetching"}} 1.0',
         f"stoker_cache_nodes_ready{{{place}}} 1.0",
         f"stoker_cache_last_verified_timestamp_seconds{{{place}}} 1.7673120e+09",
         f'stoker_cache_verifications_total{{{place},result="good"}} 1.0',

@@ -21,6 +21,7 @@ class ServiceFigures:
     conditions: tuple[tuple[str, str], ...] = ()
     targets: Mapping[str, float] = field(default_factory=dict)  # ttft, itl
     shares: Mapping[str, float] = field(default_factory=dict)  # of requests that are to keep them
+    accelerators: int | None = None  # of one replica
     flops: float | None = None  # of one replica, dense, in the type that its weights compute in
     bandwidth: float | None = None  # bytes per second of one replica's accelerators' memory
     startup: Mapping[str, float] = field(default_factory=dict)  # node, image, load

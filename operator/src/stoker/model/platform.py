@@ -60,6 +60,10 @@ class Platform:
     cluster_domain: str = "cluster.local"
     # Labels of the namespaces whose pods may read metrics; empty: the operator alone may.
     scrapers: Mapping[str, str] = field(default_factory=dict, hash=False)
+    # Of those pods only the ones with these labels; empty: all of them.
+    scraper_pods: Mapping[str, str] = field(default_factory=dict, hash=False)
+    # Whether new pods carry the annotations that a plain Prometheus finds its targets by.
+    scrape_annotations: bool = False
     image_pull_secrets: tuple[str, ...] = ()
     allowed_labels: tuple[str, ...] = ()  # label keys or prefixes ending in '/'
     allowed_annotations: tuple[str, ...] = ()

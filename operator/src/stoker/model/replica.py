@@ -81,5 +81,7 @@ class Replica:
     allow_pickle: bool = False
     # What nodes carry that have the model already, where it lies per node; None where it does not.
     node_label: str | None = None
+    # Whether its pods carry annotations for a Prometheus.
+    scrape_annotations: bool = False
     # Pods that it spans; they share its accelerators out evenly.
     nodes: int = 1

@@ -50,7 +50,9 @@ def figures_of(
     accelerator = _accelerator(spec, plan, platform)
     waiting = capacity.waiting_pods(pods)
     targets, shares = _targets(scaling, optimization)
-    flops, bandwidth = _peaks(status, platform)
+    stored = stored_in(status)
+    configuration = None if stored is None else stored.configuration
+    flops, bandwidth = _peaks(status, configuration, platform)
     return ServiceFigures(
         key=key,
         model=_text(_mapping(status.get("model")).get("name")),
@@ -62,6 +64,7 @@ def figures_of(
         conditions=tuple(_against(status)),
         targets=targets,
         shares=shares,
+        accelerators=None if configuration is None else configuration.accelerators,
         flops=flops,
         bandwidth=bandwidth,
         startup=_startup(status),
@@ -153,14 +156,12 @@ def _targets(
     return seconds, shares
 
 
-def _peaks(status: Mapping[str, Any], platform: Platform) -> tuple[float | None, float | None]:
+def _peaks(
+    status: Mapping[str, Any], configuration: Configuration | None, platform: Platform
+) -> tuple[float | None, float | None]:
     """Operations and bytes per second that one replica's accelerators do at most."""
-    plan = stored_in(status)
-    if plan is None or plan.configuration is None:
-        return None, None
-    configuration: Configuration = plan.configuration
-    gpu = platform.gpus.get(configuration.accelerator)
-    if gpu is None:
+    gpu = None if configuration is None else platform.gpus.get(configuration.accelerator)
+    if configuration is None or gpu is None:
         return None, None
     try:
         facts = modelfacts.from_json(_text(_mapping(status.get("model")).get("facts")))

@@ -65,6 +65,7 @@ def replica_of(
         settle_s=platform.settle_s,
         drain_s=platform.drain_s,
         allow_pickle=platform.allow_pickle,
+        scrape_annotations=platform.scrape_annotations,
     )
     return groups.spread(replica, spec.parallelism.nodes, platform.gpus)
 

@@ -210,7 +210,7 @@ def _writes(present: Situation, platform: Platform) -> tuple[list[Apply | Delete
     if spec is not None and present.refusal is None:
         owner = objects.owner_of(observed.service)
         for manifest in support.render_support(
-            owner, platform.operator_namespace, platform.scrapers
+            owner, platform.operator_namespace, platform.scrapers, platform.scraper_pods
         ):
             write = actions.apply_if_needed(manifest, observed)
             if write is not None:

@@ -109,6 +109,8 @@ def platform_of(settings: Settings, operator_namespace: str) -> Platform:
         notify=settings.notify,
         cluster_domain=settings.cluster_domain,
         scrapers=settings.metrics.namespace_labels,
+        scraper_pods=settings.metrics.pod_labels,
+        scrape_annotations=settings.metrics.annotations,
         image_pull_secrets=settings.image_pull_secrets,
         allowed_labels=settings.allowed.labels,
         allowed_annotations=settings.allowed.annotations,

@@ -15,6 +15,7 @@ from typing import Any, Final
 from stoker import naming
 from stoker.model.replica import Replica
 from stoker.naming import Component
+from stoker.render import readers
 from stoker.render.objects import Owner, finish
 from stoker.render.pods import (
     claim_volume,
@@ -132,6 +133,7 @@ def _template(service: str, revision: str, replica: Replica) -> Manifest:
                 # Its emptyDirs hold nothing worth keeping, so a node autoscaler may move the pod.
                 "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes": _LOCAL_VOLUMES,
                 "kubectl.kubernetes.io/default-container": CONTAINER,
+                **_scraped(replica),
             },
         },
         "spec": compact(
@@ -150,6 +152,12 @@ def _template(service: str, revision: str, replica: Replica) -> Manifest:
             }
         ),
     }
+
+
+def _scraped(replica: Replica) -> dict[str, str]:
+    if not replica.scrape_annotations:
+        return {}
+    return readers.annotations(contract.ENGINE_PORT, contract.PATH_METRICS)
 
 
 def _init_container(replica: Replica) -> Manifest:

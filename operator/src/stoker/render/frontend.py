@@ -17,10 +17,12 @@ from typing import Any, Final
 
 from stoker import naming
 from stoker.naming import Component
+from stoker.render import readers
 from stoker.render.envoy import render_envoy
 from stoker.render.envoy_drain import PATH_DRAIN
 from stoker.render.frontend_input import (
     PATH_LIVE,
+    PATH_METRICS,
     PATH_READY,
     PORT_API,
     PORT_OPS,
@@ -141,7 +143,7 @@ def _service(given: FrontendInput) -> Json:
 def _deployment(given: FrontendInput, config: str) -> Json:
     selector = _selector(given)
     template = {
-        "metadata": {"labels": naming.labels(given.service, Component.FRONTEND)},
+        "metadata": _pod_metadata(given),
         "spec": _pod_spec(given, config, selector),
     }
     spec = {
@@ -155,6 +157,14 @@ def _deployment(given: FrontendInput, config: str) -> Json:
         "template": template,
     }
     return _object(given, "apps/v1", "Deployment", spec=spec)
+
+
+def _pod_metadata(given: FrontendInput) -> Json:
+    metadata: Json = {"labels": naming.labels(given.service, Component.FRONTEND)}
+    if given.platform.scrape_annotations:
+        # One port can be named: Envoy's, which knows every request.
+        metadata["annotations"] = readers.annotations(given.ports.ops, PATH_METRICS)
+    return metadata
 
 
 def _pod_spec(given: FrontendInput, config: str, selector: dict[str, str]) -> Json:

@@ -20,7 +20,7 @@ def render_network_policy(given: FrontendInput) -> Json:
     """The policy of the frontend pods."""
     metrics = [given.ports.ops, *(given.ports.track(t.track).metrics for t in given.tracks)]
     operator = readers.operator(given.platform.operator_namespace)
-    scrapers = readers.scrapers(given.platform.scrapers)
+    scrapers = readers.scrapers(given.platform.scrapers, given.platform.scraper_pods)
     engines = {"matchLabels": naming.selector(given.service, Component.ENGINE)}
     egress: list[Json] = [
         {"to": [{"podSelector": engines}], "ports": [_port(ENGINE_PORT)]},

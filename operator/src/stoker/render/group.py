@@ -22,7 +22,7 @@ from typing import Any, Final
 from stoker import naming
 from stoker.model.replica import Replica
 from stoker.naming import Component
-from stoker.render import engine
+from stoker.render import engine, readers
 from stoker.render.objects import Owner, finish
 from stoker_worker import contract
 
@@ -176,6 +176,11 @@ def _follower(
     follower = copy.deepcopy(pod)
     follower["metadata"]["labels"] |= naming.labels(service, Component.FOLLOWER, revision)
     follower["spec"]["terminationGracePeriodSeconds"] = config.follower_grace_period_s()
+    # Only the leader's engine answers requests, and scrapes are requests.
+    noted = follower["metadata"]["annotations"]
+    follower["metadata"]["annotations"] = {
+        name: value for name, value in noted.items() if not name.startswith(readers.ANNOTATIONS)
+    }
     container = _configured(follower, config)
     container["ports"] = [port for port in container["ports"] if port["name"] == "worker"]
     return follower

@@ -1,9 +1,11 @@
-"""Who may read what a service's pods tell of themselves: as peers of NetworkPolicies."""
+"""Who may read what a service's pods tell of themselves, and how they find it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 Json = dict[str, Any]
+
+ANNOTATIONS: Final = "prometheus.io/"
 
 
 def operator(namespace: str) -> Json:
@@ -11,12 +13,24 @@ def operator(namespace: str) -> Json:
     return _pods_of({"kubernetes.io/metadata.name": namespace})
 
 
-def scrapers(namespace_labels: Mapping[str, str]) -> list[Json]:
-    """The pods of the namespaces with these labels; nobody where there are no labels.
+def scrapers(namespaces: Mapping[str, str], pods: Mapping[str, str]) -> list[Json]:
+    """Pods with these labels, or all, of the namespaces with those; nobody without the latter.
 
     A selector without labels would be everybody.
     """
-    return [_pods_of(dict(namespace_labels))] if namespace_labels else []
+    if not namespaces:
+        return []
+    peer = _pods_of(dict(namespaces))
+    return [peer | {"podSelector": {"matchLabels": dict(pods)}} if pods else peer]
+
+
+def annotations(port: int, path: str) -> dict[str, str]:
+    """What a Prometheus reads that finds its targets by the usual annotations of pods."""
+    return {
+        f"{ANNOTATIONS}scrape": "true",
+        f"{ANNOTATIONS}port": str(port),
+        f"{ANNOTATIONS}path": path,
+    }
 
 
 def _pods_of(labels: dict[str, str]) -> Json:

@@ -5,6 +5,7 @@ the service does, so that no facts pod begins before its policy, and none is mad
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from stoker import naming
@@ -17,17 +18,22 @@ Manifest = dict[str, Any]
 
 
 def render_support(
-    owner: Owner, operator_namespace: str, scrapers: Mapping[str, str]
+    owner: Owner,
+    operator_namespace: str,
+    scrapers: Mapping[str, str],
+    scraper_pods: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Manifest, ...]:
     """Objects of a service that do not depend on a revision, in the order to apply.
 
-    `scrapers` are labels of the namespaces whose pods may read metrics.
+    `scrapers` are labels of the namespaces whose pods may read metrics; with `scraper_pods` of
+    those pods alone that have these labels.
     """
+    who = readers.scrapers(scrapers, scraper_pods)
     return tuple(
         finish(manifest, owner)
         for manifest in (
             _service_account(owner.key.name),
-            _network_policy(owner.key.name, operator_namespace, scrapers),
+            _network_policy(owner.key.name, operator_namespace, who),
             _facts_policy(owner.key.name),
             _disruption_budget(owner.key.name),
         )
@@ -75,13 +81,13 @@ def _disruption_budget(service: str) -> Manifest:
     }
 
 
-def _network_policy(service: str, operator_namespace: str, scrapers: Mapping[str, str]) -> Manifest:
+def _network_policy(service: str, operator_namespace: str, scrapers: list[Manifest]) -> Manifest:
     """Requests come from this service's frontend, scrapes from who may read; nothing goes out.
 
     The kubelet's probes come from the node, which every enforcer lets through. An engine needs no
     peer and no name server: its model is mounted.
     """
-    who_reads = [readers.operator(operator_namespace), *readers.scrapers(scrapers)]
+    who_reads = [readers.operator(operator_namespace), *scrapers]
     frontend = {"podSelector": {"matchLabels": naming.selector(service, Component.FRONTEND)}}
     return {
         "apiVersion": "networking.k8s.io/v1",

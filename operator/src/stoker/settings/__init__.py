@@ -178,6 +178,12 @@ class MetricsSettings(Section):
     namespace_labels: dict[str, str] = Field(
         {}, description="labels of the namespaces whose pods may read metrics: {name: value}"
     )
+    pod_labels: dict[str, str] = Field(
+        {}, description="labels of those pods; empty: all of them: {name: value}"
+    )
+    annotations: bool = Field(
+        False, description="true or false: whether new pods carry prometheus.io/* annotations"
+    )
 
 
 class NodesSettings(Section):
@@ -263,7 +269,7 @@ class Settings(Section):
     image_pull_secrets: tuple[str, ...] = Field((), description="names of pull secrets")
     allowed: Allowed = Field(Allowed.model_validate({}), description="what users may add")
     metrics: MetricsSettings = Field(
-        MetricsSettings.model_validate({}), description="{namespaceLabels}"
+        MetricsSettings.model_validate({}), description="{namespaceLabels, podLabels, annotations}"
     )
     drain: Drain = Field(Drain.model_validate({}), description="{settleSeconds, drainSeconds}")
     models: ModelSettings = Field(

@@ -17,6 +17,7 @@ class CacheMetrics:
         self.bytes = families.CACHE_BYTES.gauge(registry)
         self.downloaded = families.CACHE_DOWNLOADED.gauge(registry)
         self.phase = families.CACHE_PHASE.gauge(registry)
+        self.condition = families.CACHE_CONDITION.gauge(registry)
         self.nodes_ready = families.CACHE_NODES_READY.gauge(registry)
         self.nodes_wanted = families.CACHE_NODES_WANTED.gauge(registry)
         self.last_verified = families.CACHE_VERIFIED.gauge(registry)
@@ -25,6 +26,7 @@ class CacheMetrics:
             self.bytes,
             self.downloaded,
             self.phase,
+            self.condition,
             self.nodes_ready,
             self.nodes_wanted,
             self.last_verified,
@@ -71,6 +73,10 @@ class CacheMetrics:
                 gauge.labels(*place).set(value)
         if status.get("phase"):
             self.phase.labels(*place, status["phase"]).set(1)
+        for entry in status.get("conditions") or ():
+            if entry.get("status") == "False":
+                told = str(entry.get("type", "")), str(entry.get("reason", ""))
+                self.condition.labels(*place, *told).set(1)
 
 
 def _bad(status: Mapping[str, Any]) -> bool:

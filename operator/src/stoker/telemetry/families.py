@@ -179,6 +179,13 @@ TARGET_RATIO: Final = Family(
     (*_SERVICE, "target"),
     leader=True,
 )
+ACCELERATORS: Final = Family(
+    "stoker_service_accelerators",
+    "gauge",
+    "Accelerators of one replica, by the plan; absent without one.",
+    _SERVICE,
+    leader=True,
+)
 FLOPS: Final = Family(
     "stoker_service_accelerator_flops",
     "gauge",
@@ -267,6 +274,14 @@ CACHE_PHASE: Final = Family(
     (*_CACHE, "phase"),
     leader=True,
 )
+CACHE_CONDITION: Final = Family(
+    "stoker_cache_condition",
+    "gauge",
+    "1 for each condition that says something is not as it should be, with its reason; absent "
+    "while all is well.",
+    (*_CACHE, "condition", "reason"),
+    leader=True,
+)
 CACHE_NODES_READY: Final = Family(
     "stoker_cache_nodes_ready", "gauge", "Nodes that hold the model.", _CACHE, leader=True
 )
@@ -293,11 +308,11 @@ OF_PROCESS: Final = (
     SAMPLE_AGE, BLIND_SERVICES, BLIND_SECONDS, SERVICES,
 )  # fmt: skip
 OF_SERVICES: Final = (
-    INFO, REPLICAS, LIMITS, CONDITION, TARGET, TARGET_RATIO, FLOPS, BANDWIDTH, STARTUP, PENDING,
-    DEADLINE, DECISIONS, RESIDUAL, REPLACEMENTS, BUDGET,
+    INFO, REPLICAS, LIMITS, CONDITION, TARGET, TARGET_RATIO, ACCELERATORS, FLOPS, BANDWIDTH,
+    STARTUP, PENDING, DEADLINE, DECISIONS, RESIDUAL, REPLACEMENTS, BUDGET,
 )  # fmt: skip
 OF_CACHES: Final = (
-    CACHE_BYTES, CACHE_DOWNLOADED, CACHE_PHASE, CACHE_NODES_READY, CACHE_NODES_WANTED,
-    CACHE_VERIFIED, CACHE_VERIFICATIONS,
+    CACHE_BYTES, CACHE_DOWNLOADED, CACHE_PHASE, CACHE_CONDITION, CACHE_NODES_READY,
+    CACHE_NODES_WANTED, CACHE_VERIFIED, CACHE_VERIFICATIONS,
 )  # fmt: skip
 FAMILIES: Final = (*OF_PROCESS, *OF_SERVICES, *OF_CACHES)

@@ -129,6 +129,7 @@ _GAUGES: Final[tuple[tuple[Family, Callable[[ServiceFigures, float], Iterator[Sa
     (families.CONDITION, _conditions),
     (families.TARGET, lambda each, _: _named(each.targets)),
     (families.TARGET_RATIO, lambda each, _: _named(each.shares)),
+    (families.ACCELERATORS, lambda each, _: _one(each.accelerators)),
     (families.FLOPS, lambda each, _: _one(each.flops)),
     (families.BANDWIDTH, lambda each, _: _one(each.bandwidth)),
     (families.STARTUP, lambda each, _: _named(each.startup)),

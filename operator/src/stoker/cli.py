@@ -15,6 +15,7 @@ import typer
 from stoker.commands.cache import app as cache
 from stoker.commands.completing import VARIABLE, answer_kubectl, answer_shell, completion
 from stoker.commands.logs import logs
+from stoker.commands.doctor.command import doctor
 from stoker.commands.plan import plan
 from stoker.commands.scale import scale
 from stoker.commands.simulate import simulate_command
@@ -35,6 +36,7 @@ app.command()(why)
 app.command()(wait)
 app.command()(scale)
 app.command()(logs)
+app.command()(doctor)
 app.add_typer(cache, name="cache")
 app.command()(plan)
 app.command(name="simulate")(simulate_command)

@@ -19,7 +19,7 @@ _OVERDUE_S: Final = 180.0
 _SKEW_S: Final = 60.0
 _OPERATOR: Final = "kubectl get pods -A -l app.kubernetes.io/name=stoker"
 # In the order in which they are told: what explains others comes first.
-_BAD: Final = (
+BAD: Final = (
     ("Stalled", "True"),
     ("NameTaken", "True"),
     ("Ready", "False"),
@@ -43,7 +43,7 @@ _CACHE_WORKS: Final = frozenset(
         reasons.WAITING_FOR_MODEL,
     }
 )
-_PENDING: Final = _CACHE_WORKS | {
+NO_PROBLEM: Final = _CACHE_WORKS | {
     reasons.FRONTEND_NOT_READY,
     reasons.READING_MODEL,
     reasons.WAITING_FOR_PODS,
@@ -144,12 +144,12 @@ def _unseen(
 
 def _conditions(status: Mapping[str, Any]) -> Iterable[Finding]:
     nobody = not statuses.whole(status.get("readyReplicas"))
-    for kind, bad in _BAD:
+    for kind, bad in BAD:
         each = statuses.condition(status, kind)
         reason = statuses.text(each.get("reason")) or kind
         if each.get("status") != bad or reason in _FINE:
             continue
-        pending = reason in _PENDING or (reason == reasons.METRICS_MISSING and nobody)
+        pending = reason in NO_PROBLEM or (reason == reasons.METRICS_MISSING and nobody)
         yield Finding(
             problem=not pending,
             reason=reason,

@@ -14,8 +14,8 @@ import typer
 
 from stoker.commands.cache import app as cache
 from stoker.commands.completing import VARIABLE, answer_kubectl, answer_shell, completion
-from stoker.commands.logs import logs
 from stoker.commands.doctor.command import doctor
+from stoker.commands.logs import logs
 from stoker.commands.plan import plan
 from stoker.commands.scale import scale
 from stoker.commands.simulate import simulate_command

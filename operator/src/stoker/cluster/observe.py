@@ -347,7 +347,9 @@ def _failures(entry: Body) -> Iterator[ContainerFailure]:
         "ContainerCreating",
         "PodInitializing",
     }:
-        yield _failure(entry, waiting, ended)
+        # "Back off" says nothing of a kill for memory, which has no words of its own.
+        killed = ended is not None and ended.get("reason") == "OOMKilled"
+        yield _failure(entry, ended if killed and ended else waiting, ended)
     elif ended is not None:
         yield _failure(entry, ended, ended)
 

@@ -267,7 +267,7 @@ def _scale(world: World) -> Outcome:
 
 
 def _rest(world: World) -> Outcome:
-    """Whatever else stands in the status, so that nothing that `stoker why` tells is called well."""
+    """Whatever else stands in the status, so that it agrees with `stoker why`."""
     for each in findings_of(world.body, world.now):
         if each.problem:
             return Broken(

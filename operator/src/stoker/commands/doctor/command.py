@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from stoker.cluster.client import Client
+from stoker.commands import completing
 from stoker.commands.doctor import chain
 from stoker.commands.doctor.links import walk
 from stoker.commands.doctor.look import look, services
@@ -17,6 +18,7 @@ from stoker.commands.exits import Exit
 from stoker.commands.inputs import InputError
 from stoker.commands.reach import (
     Context,
+    Form,
     Kubeconfig,
     Namespace,
     Output,
@@ -35,6 +37,7 @@ def doctor(  # noqa: PLR0917 - the options, as typer reads them
             help="Its name. Without one: the platform, and a line for each service.",
             metavar="SERVICE",
             show_default=False,
+            autocompletion=completing.services,
         ),
     ] = None,
     namespace: Namespace = None,
@@ -46,9 +49,7 @@ def doctor(  # noqa: PLR0917 - the options, as typer reads them
     ] = False,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
-    output: Annotated[Output, typer.Option("-o", "--output", help="Form of the answer.")] = (
-        Output.TABLE
-    ),
+    output: Form = Output.TABLE,
 ) -> None:
     """Find the first broken link between SERVICE and its first token, and say how to mend it."""
 

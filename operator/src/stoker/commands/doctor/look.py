@@ -17,10 +17,11 @@ from stoker import naming
 from stoker.api.crd import crd_files
 from stoker.cluster.client import Client
 from stoker.cluster.kinds import CACHE, CLAIM, LEADER_WORKER_SET, LEASE, NODE, POD, SERVICE, Kind
-from stoker.commands import statuses
+from stoker.commands import loglines, statuses
 from stoker.commands.doctor import platform
 from stoker.commands.doctor.hardware import wish_of
 from stoker.commands.doctor.platform import SELECTOR, in_words, lease_name, needed
+from stoker.commands.doctor.podwords import failure, pods_of
 from stoker.commands.doctor.seen import (
     Absent,
     Api,
@@ -33,11 +34,13 @@ from stoker.commands.doctor.seen import (
     Operator,
     World,
     known,
+    of_component,
     several,
 )
 from stoker.commands.doctor.service import caches_of, claim_names, secret_names
 from stoker.errors import ClusterUnavailable, NotFound, Refused, StokerError
 from stoker.model.observed import Key
+from stoker.naming import Component
 
 _METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _PAGE: Final = {"limit": "500"}
@@ -52,6 +55,7 @@ _REVIEWS: Final = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 _RIGHT_OF_REVIEWS: Final = "create subjectaccessreviews.authorization.k8s.io"
 # A Lease that looks old is watched for as long as it lasts, and no longer than this.
 _LONGEST_WAIT_S: Final = 30.0
+_LOG_BYTES: Final = 2000
 
 
 async def look(client: Client, namespace: str, name: str | None) -> World:
@@ -73,6 +77,8 @@ async def look(client: Client, namespace: str, name: str | None) -> World:
         return world
     world = replace(world, service=await _one(client, SERVICE, namespace, key.name))
     around = await _around(client, world, key)
+    world = replace(world, around=around)
+    around = replace(around, lines=await _last_words(client, key.namespace, world))
     world = replace(world, around=around)
     if wish_of(world) is not None:
         nodes = await _many(client, NODE, None, {"resourceVersion": "0"})
@@ -285,6 +291,23 @@ def _pull_secrets(pods: Many) -> Iterable[str]:
     specs = (statuses.mapping(pod.get("spec")) for pod in several(pods))
     named = (each for spec in specs for each in statuses.mappings(spec.get("imagePullSecrets")))
     return dict.fromkeys(str(each.get("name")) for each in named)
+
+
+async def _last_words(client: Client, namespace: str, world: World) -> dict[str, str]:
+    """The last log lines of the container that failed first, where they may be read."""
+    found = failure(of_component(pods_of(world), Component.ENGINE, Component.FOLLOWER))
+    if found is None:
+        return {}
+    pod = found[0]
+    container = next((each.container for each in pod.failures), "engine")
+    query = {"container": container, "previous": "true", "tailLines": "3", "limitBytes": "2000"}
+    try:
+        async with client.stream(POD.path(namespace, pod.name, "log"), query) as content:
+            data = await content.read(_LOG_BYTES)
+    except StokerError:
+        return {}
+    lines = data.splitlines()
+    return {pod.name: " | ".join(loglines.clean(line) for line in lines if line.strip())}
 
 
 async def _one(

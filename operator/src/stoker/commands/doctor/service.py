@@ -189,9 +189,17 @@ def caches_of(world: World) -> tuple[Body, ...]:
     found = [
         body
         for body in several(world.around.caches)
-        if uses(world.body, str(_name(body)), source_of_cache(body)) or _name(body) == last
+        if uses(_sane(world.body), str(_name(body)), source_of_cache(_sane(body)))
+        or _name(body) == last
     ]
     return tuple(sorted(found, key=lambda body: (_name(body) != last, str(_name(body)))))
+
+
+def _sane(body: Body) -> Body:
+    """What names a model, of an object that anybody may have written."""
+    model = statuses.mapping(statuses.mapping(body.get("spec")).get("model"))
+    ref = statuses.mapping(model.get("cacheRef"))
+    return {"spec": {"model": {"uri": model.get("uri"), "cacheRef": ref}}}
 
 
 def _cache(world: World) -> Outcome:

@@ -50,7 +50,8 @@ def ended(code: int, message: str = "", reason: str = "Error") -> dict[str, Any]
 
 def failing(component: str, name: str, state: dict[str, Any], last: Any = None) -> World:
     where = "initContainerStatuses" if name.startswith("picker") else "containerStatuses"
-    return around(pods=(pod(component, **{where: [container(name, state, last)]}),))
+    status: dict[str, Any] = {where: [container(name, state, last)]}
+    return around(pods=(pod(component, **status),))
 
 
 def cached(**status: Any) -> World:

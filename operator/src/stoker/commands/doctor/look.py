@@ -8,13 +8,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Final
 
 import yaml
 
 from stoker import naming
-from stoker.api.crd import crd_files
 from stoker.cluster.client import Client
 from stoker.cluster.kinds import CACHE, CLAIM, LEADER_WORKER_SET, LEASE, NODE, POD, SERVICE, Kind
 from stoker.commands import loglines, statuses
@@ -214,20 +214,21 @@ def _lacking(schema: Body) -> dict[str, tuple[str, ...]]:
         for group in statuses.mappings(each.get("x-kubernetes-group-version-kind"))
     }
     lacking: dict[str, tuple[str, ...]] = {}
-    for name, text in crd_files().items():
-        if not name.startswith("crds/"):
-            continue  # the chart's copies
-        spec = statuses.mapping(yaml.safe_load(text).get("spec"))
-        kind = str(statuses.mapping(spec.get("names")).get("kind"))
-        if kind not in theirs:
-            continue
-        ours = statuses.mapping(statuses.mappings(spec.get("versions"))[0].get("schema"))
-        wanted = _fields(statuses.mapping(ours.get("openAPIV3Schema")))
-        has = _fields(theirs[kind])
-        lacking[kind] = tuple(
-            path for path in sorted(wanted - has) if path.rpartition(".")[0] not in wanted - has
-        )
+    for kind, wanted in _ours().items():
+        if kind in theirs:
+            gone = wanted - _fields(theirs[kind])
+            lacking[kind] = tuple(
+                path for path in sorted(gone) if path.rpartition(".")[0] not in gone
+            )
     return lacking
+
+
+@cache
+def _ours() -> dict[str, set[str]]:
+    """Fields of this command's own definitions, by kind."""
+    from stoker.api.crd import DEFINITIONS, schema_of  # noqa: PLC0415 - slow, and for one link
+
+    return {each.kind: _fields(schema_of(each)) for each in DEFINITIONS}
 
 
 def _fields(schema: Mapping[str, Any], path: str = "") -> set[str]:

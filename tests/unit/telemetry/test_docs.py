@@ -1,4 +1,4 @@
-"""The configuration that docs/metrics.md shows is one that Prometheus takes; it finds every port."""
+"""The configuration that docs/metrics.md shows is one that Prometheus takes, with every port."""
 
 from __future__ import annotations
 

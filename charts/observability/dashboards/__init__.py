@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 from typing import Final
 
-from charts.observability.dashboards import caches, coldstarts, encode, fleet, operator, service
+from charts.observability.dashboards import (
+    caches,
+    coldstarts,
+    cost,
+    encode,
+    fleet,
+    operator,
+    service,
+)
 from charts.observability.dashboards.values import Board
 
 BOARDS: Final[tuple[Board, ...]] = (
@@ -11,6 +19,7 @@ BOARDS: Final[tuple[Board, ...]] = (
     service.BOARD,
     coldstarts.BOARD,
     caches.BOARD,
+    cost.BOARD,
     operator.BOARD,
 )
 

@@ -18,14 +18,13 @@ from charts.observability.dashboards.values import (
     rising,
 )
 
-_EACH: Final = "cluster, namespace, service"
 _LINE: Final = "{{namespace}}/{{service}}"
 _NAMES: Final = (("cluster", "Cluster"), ("namespace", "Namespace"), ("service", "Service"))
 
 
 def _phase(name: str, title: str) -> Target:
     return Target(
-        f'max by ({_EACH}) (stoker_service_startup_seconds{{@service, phase="{name}"}})', title
+        f'max by ({kit.EACH}) (stoker_service_startup_seconds{{@service, phase="{name}"}})', title
     )
 
 
@@ -54,8 +53,8 @@ _NOW: Final = Row(
             Scenario.PENDING,
             (
                 Target(
-                    "max(stoker_service_pending_seconds{@service} "
-                    "/ stoker_service_startup_deadline_seconds{@service})",
+                    f"max({kit.once('stoker_service_pending_seconds')} "
+                    f"/ {kit.once('stoker_service_startup_deadline_seconds')})",
                     "of the deadline",
                 ),
             ),
@@ -72,7 +71,7 @@ _NOW: Final = Row(
             "Bad: the number stays for longer than the slowest start (beside).",
             "short",
             Scenario.BASE,
-            (Target('sum(stoker_service_replicas{@service, state="pending"})', "starting"),),
+            (Target(f"sum({kit.replicas('pending')})", "starting"),),
             Kind.STAT,
             width=6,
             height=4,
@@ -86,7 +85,7 @@ _NOW: Final = Row(
             Scenario.COLD_START,
             (
                 Target(
-                    f"max(sum by ({_EACH}) (max by ({_EACH}, phase) "
+                    f"max(sum by ({kit.EACH}) (max by ({kit.EACH}, phase) "
                     "(stoker_service_startup_seconds{@service})))",
                     "start",
                 ),
@@ -115,7 +114,7 @@ _PHASES: Final = Row(
                 _phase("image", "Image"),
                 _phase("load", "Load"),
                 Target(
-                    f"sum by ({_EACH}) (max by ({_EACH}, phase) "
+                    f"sum by ({kit.EACH}) (max by ({kit.EACH}, phase) "
                     "(stoker_service_startup_seconds{@service}))",
                     "Whole start",
                     steps=rising(120, 600),
@@ -150,7 +149,7 @@ _PHASES: Final = Row(
             Scenario.COLD_START,
             (
                 Target(
-                    f"topk(10, sum by ({_EACH}) (max by ({_EACH}, phase) "
+                    f"topk(10, sum by ({kit.EACH}) (max by ({kit.EACH}, phase) "
                     "(stoker_service_startup_seconds{@service})))",
                     _LINE,
                 ),
@@ -172,9 +171,9 @@ _NODES: Final = Row(
             "s",
             Scenario.PENDING,
             (
-                Target(f"max by ({_EACH}) (stoker_service_pending_seconds{{@service}})", _LINE),
+                Target(f"max by ({kit.EACH}) (stoker_service_pending_seconds{{@service}})", _LINE),
                 Target(
-                    f"max by ({_EACH}) (stoker_service_startup_deadline_seconds{{@service}})",
+                    f"max by ({kit.EACH}) (stoker_service_startup_deadline_seconds{{@service}})",
                     "deadline of {{namespace}}/{{service}}",
                     BAD,
                     dashed=True,
@@ -192,8 +191,7 @@ _NODES: Final = Row(
             Scenario.BASE,
             (
                 Target(
-                    f"topk(10, sum by ({_EACH}) "
-                    '(stoker_service_replicas{@service, state="pending"}))',
+                    f"topk(10, {kit.replicas('pending')})",
                     _LINE,
                 ),
             ),
@@ -213,7 +211,7 @@ _WAITING: Final = Row(
             "Bad: they stay for longer than a start takes; each is answered with 503 in the end.",
             "short",
             Scenario.BASE,
-            (Target(f"topk(10, sum by ({_EACH}) (stoker:held_requests{{@service}}))", _LINE),),
+            (Target(f"topk(10, sum by ({kit.EACH}) (stoker:held_requests{{@service}}))", _LINE),),
             links=(kit.OF_LINE,),
             runbooks=("StokerHeldRequestsTimeOut",),
         ),
@@ -256,12 +254,12 @@ _WAITING: Final = Row(
             Scenario.BASE,
             (
                 Target(
-                    'count(stoker_service_replicas{@service, state="desired"} == 0) or vector(0)',
+                    f"count({kit.replicas('desired')} == 0) or vector(0)",
                     "at zero",
                     BLUE,
                 ),
                 Target(
-                    'count(stoker_service_replicas{@service, state="desired"} > 0) or vector(0)',
+                    f"count({kit.replicas('desired')} > 0) or vector(0)",
                     "with replicas",
                     GREEN,
                 ),

@@ -19,7 +19,6 @@ from charts.observability.dashboards.values import (
     rising,
 )
 
-_EACH: Final = "cluster, namespace, service"
 _LINE: Final = "{{namespace}}/{{service}}"
 # As many lines as a picture holds.
 _WORST: Final = 10
@@ -35,14 +34,7 @@ _NOW: Final = Row(
             Scenario.BASE,
             (
                 Target(
-                    """
-                    count(
-                      sum by (cluster, namespace, service)
-                        (stoker_service_replicas{@service, state="ready"})
-                      < sum by (cluster, namespace, service)
-                        (stoker_service_replicas{@service, state="desired"})
-                    ) or vector(0)
-                    """,
+                    f"count({kit.replicas('ready')} < {kit.replicas('desired')}) or vector(0)",
                     "services",
                 ),
             ),
@@ -93,7 +85,11 @@ _NOW: Final = Row(
             "capacity or quota is used up. 'Cold starts' has the times.",
             "short",
             Scenario.BASE,
-            (Target("count(stoker_service_pending_seconds{@service}) or vector(0)", "services"),),
+            (
+                Target(
+                    f"count({kit.once('stoker_service_pending_seconds')}) or vector(0)", "services"
+                ),
+            ),
             Kind.STAT,
             steps=rising(1, 5),
             width=6,
@@ -115,40 +111,40 @@ _SERVICES: Final = Row(
             Scenario.BASE,
             (
                 Target(
-                    f'sum by ({_EACH}) (stoker_service_replicas{{@service, state="desired"}})',
+                    kit.replicas("desired"),
                     "Wanted",
                 ),
                 Target(
-                    f'sum by ({_EACH}) (stoker_service_replicas{{@service, state="ready"}})',
+                    kit.replicas("ready"),
                     "Ready",
                 ),
                 Target(
-                    f"sum by ({_EACH}) (stoker:queue:sum{{@service}})",
+                    f"sum by ({kit.EACH}) (stoker:queue:sum{{@service}})",
                     "Waiting",
                     steps=rising(1, 50),
                 ),
                 Target(
-                    f"max by ({_EACH}) (stoker:errors:ratio_rate5m{{@service}})",
+                    f"max by ({kit.EACH}) (stoker:errors:ratio_rate5m{{@service}})",
                     "Errors",
                     unit="percentunit",
                     steps=rising(0.001, 0.01),
                 ),
                 Target(
-                    f"max by ({_EACH}) (stoker:ttft_seconds:p95{{@service}})",
+                    f"max by ({kit.EACH}) (stoker:ttft_seconds:p95{{@service}})",
                     "First token, P95",
                     unit="s",
                     steps=rising(2, 10),
                 ),
                 Target(
-                    f"sum by ({_EACH}) (stoker:requests:rate5m{{@service}})",
+                    f"sum by ({kit.EACH}) (stoker:requests:rate5m{{@service}})",
                     "Requests",
                     unit="reqps",
                 ),
                 Target(
-                    f"sum by ({_EACH}) (stoker:generation_tokens:rate5m{{@service}})", "Tokens/s"
+                    f"sum by ({kit.EACH}) (stoker:generation_tokens:rate5m{{@service}})", "Tokens/s"
                 ),
                 Target(
-                    f"max by ({_EACH}) (stoker:kv_cache_usage_ratio{{@service}})",
+                    f"max by ({kit.EACH}) (stoker:kv_cache_usage_ratio{{@service}})",
                     "KV cache",
                     unit="percentunit",
                     steps=rising(0.8, 0.9),
@@ -160,6 +156,7 @@ _SERVICES: Final = Row(
             columns=(("cluster", "Cluster"), ("namespace", "Namespace"), ("service", "Service")),
             sort="Waiting",
             links=(kit.OF_ROW,),
+            nothing="-",
         ),
         Panel(
             "What speaks against services",
@@ -169,7 +166,7 @@ _SERVICES: Final = Row(
             Scenario.PENDING,
             (
                 Target(
-                    f"max by ({_EACH}, condition, reason) (stoker_service_condition{{@service}})",
+                    kit.once("stoker_service_condition", by="condition, reason"),
                     "Now",
                 ),
             ),
@@ -221,7 +218,7 @@ _USERS: Final = Row(
             Scenario.BASE,
             (
                 Target(
-                    f"topk({_WORST}, max by ({_EACH}) (stoker:errors:ratio_rate5m{{@service}}))",
+                    f"topk({_WORST}, max by ({kit.EACH}) (stoker:errors:ratio_rate5m{{@service}}))",
                     _LINE,
                 ),
             ),
@@ -237,7 +234,7 @@ _USERS: Final = Row(
             Scenario.BASE,
             (
                 Target(
-                    f"topk({_WORST}, max by ({_EACH}) (stoker:ttft_seconds:p95{{@service}}))",
+                    f"topk({_WORST}, max by ({kit.EACH}) (stoker:ttft_seconds:p95{{@service}}))",
                     _LINE,
                 ),
             ),
@@ -249,7 +246,7 @@ _USERS: Final = Row(
             "At the frontend and in engines. Bad: a line that rises for longer than a cold start.",
             "short",
             Scenario.BASE,
-            (Target(f"topk({_WORST}, sum by ({_EACH}) (stoker:queue:sum{{@service}}))", _LINE),),
+            (Target(f"topk({_WORST}, sum by ({kit.EACH}) (stoker:queue:sum{{@service}}))", _LINE),),
             links=(kit.OF_LINE,),
             runbooks=("StokerQueueGrowsAtMax",),
         ),
@@ -262,7 +259,7 @@ _USERS: Final = Row(
             (
                 Target(
                     f"bottomk({_WORST}, "
-                    f"min by ({_EACH}) (stoker:goodput:ratio_rate5m{{@service}}))",
+                    f"min by ({kit.EACH}) (stoker:goodput:ratio_rate5m{{@service}}))",
                     _LINE,
                 ),
             ),
@@ -283,11 +280,11 @@ _SIZE: Final = Row(
             "short",
             Scenario.BASE,
             (
-                Target('sum(stoker_service_replicas{@service, state="desired"})', "wanted", BLUE),
-                Target('sum(stoker_service_replicas{@service, state="ready"})', "ready", GREEN),
-                Target('sum(stoker_service_replicas{@service, state="pending"})', "starting", WARN),
+                Target(f"sum({kit.replicas('desired')})", "wanted", BLUE),
+                Target(f"sum({kit.replicas('ready')})", "ready", GREEN),
+                Target(f"sum({kit.replicas('pending')})", "starting", WARN),
                 Target(
-                    'sum(stoker_service_replicas_limit{@service, bound="max"})',
+                    f"sum({kit.limit('max')})",
                     "all maxima",
                     GREY,
                     dashed=True,
@@ -303,13 +300,10 @@ _SIZE: Final = Row(
             Scenario.BASE,
             (
                 Target(
-                    """
+                    f"""
                     sum by (accelerator) (
-                      sum by (cluster, namespace, service)
-                        (stoker_service_replicas{@service, state="ready"})
-                      * on (cluster, namespace, service) group_left (accelerator)
-                        max by (cluster, namespace, service, accelerator)
-                          (stoker_service_info{@service})
+                      {kit.replicas("ready")} * on ({kit.EACH}) group_left (accelerator)
+                      max by ({kit.EACH}, accelerator) (stoker_service_info{{@service}})
                     )
                     """,
                     "{{accelerator}}",
@@ -339,18 +333,13 @@ _SIZE: Final = Row(
             Scenario.BASE,
             (
                 Target(
-                    """
-                    count(
-                      sum by (cluster, namespace, service)
-                        (stoker_service_replicas{@service, state="desired"})
-                      >= sum by (cluster, namespace, service)
-                        (stoker_service_replicas_limit{@service, bound="max"})
-                    ) or vector(0)
-                    """,
+                    f"count({kit.replicas('desired')} >= {kit.limit('max')}) or vector(0)",
                     "at the maximum",
                     WARN,
                 ),
-                Target("sum(stoker_budget_reached{@service}) or vector(0)", "budget reached", BAD),
+                Target(
+                    f"sum({kit.once('stoker_budget_reached')}) or vector(0)", "budget reached", BAD
+                ),
             ),
             decimals=0,
             runbooks=("StokerQueueGrowsAtMax", "StokerBudgetReached"),

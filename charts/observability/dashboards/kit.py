@@ -35,6 +35,7 @@ CLUSTER: Final = Variable(
     "Cluster",
     "stoker_build_info",
     "The label that Prometheus adds to tell clusters apart. All: also where it adds none.",
+    Scenario.CLUSTERS,
 )
 NAMESPACE: Final = Variable(
     "namespace",
@@ -63,13 +64,36 @@ REVISION: Final = Variable(
 )
 
 
+# What tells services apart. Two processes of the operator may tell of one for a moment, while one
+# takes over, and a target may be scraped twice: figures are taken once, then added up.
+EACH: Final = "cluster, namespace, service"
+
+
+def replicas(state: str) -> str:
+    """Replicas in this state, by service: desired, ready or pending (there, but not ready)."""
+    return once("stoker_service_replicas", f'state="{state}"')
+
+
+def limit(bound: str) -> str:
+    """The fewest (min) or the most (max) replicas that a service may have, by service."""
+    return once("stoker_service_replicas_limit", f'bound="{bound}"')
+
+
+def once(metric: str, more: str = "", *, by: str = "", of: str = "service") -> str:
+    """A gauge, once for each service and what else it tells apart (`by`)."""
+    matchers = f"@{of}, {more}" if more else f"@{of}"
+    labels = f"{EACH}, {by}" if by else EACH
+    return f"max by ({labels}) ({metric}{{{matchers}}})"
+
+
 # A new leader starts without memory of the load; what moves after it has this as a cause.
 LED: Final = Annotation(
     "Operator took the lead",
     'max by (instance) (stoker_leader{cluster=~"$cluster"}) == 1 unless '
     'max by (instance) (last_over_time(stoker_leader{cluster=~"$cluster"}[1h] offset 1m)) == 1',
     "Operator {{instance}} leads",
-    "Another operator process took the lead, or the only one was restarted.",
+    "Another operator process took the lead, or the only one was restarted: its counters begin "
+    "anew.",
     PURPLE,
     Scenario.BASE,
 )

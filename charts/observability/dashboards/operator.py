@@ -30,7 +30,12 @@ _NOW: Final = Row(
             "a moment, while one takes over.",
             "short",
             Scenario.BASE,
-            (Target(f"sum(stoker_leader{{{_HERE}}}) or vector(0)", "leaders"),),
+            (
+                Target(
+                    f"sum(max by (cluster, instance) (stoker_leader{{{_HERE}}})) or vector(0)",
+                    "leaders",
+                ),
+            ),
             Kind.STAT,
             steps=falling(1, 1),
             width=6,

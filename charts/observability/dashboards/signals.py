@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from charts.observability.dashboards import kit
 from charts.observability.dashboards.values import (
     BAD,
     BLUE,
@@ -97,10 +98,7 @@ NOW: Final = Row(
             Scenario.BASE,
             (
                 Target(
-                    """
-                    sum(stoker_service_replicas{@service, state="ready"})
-                    / (sum(stoker_service_replicas{@service, state="desired"}) > 0)
-                    """,
+                    f"sum({kit.replicas('ready')}) / (sum({kit.replicas('desired')}) > 0)",
                     "ready",
                 ),
             ),
@@ -180,11 +178,8 @@ SIGNALS: Final = Row(
             "reqps",
             Scenario.BASE,
             (
-                Target(
-                    "sum by (code) (rate(stoker:frontend_requests_total{@service}"
-                    "[$__rate_interval]))",
-                    "{{code}}",
-                ),
+                # The recorded rate counts a status from its first answer on.
+                Target("sum by (code) (stoker:frontend_requests:rate5m{@service})", "{{code}}"),
             ),
             Kind.STACK,
             runbooks=("StokerErrorBudgetBurn",),
@@ -236,17 +231,17 @@ SCALING: Final = Row(
             "short",
             Scenario.BASE,
             (
-                Target('sum(stoker_service_replicas{@service, state="desired"})', "wanted", BLUE),
-                Target('sum(stoker_service_replicas{@service, state="ready"})', "ready", GREEN),
-                Target('sum(stoker_service_replicas{@service, state="pending"})', "starting", WARN),
+                Target(f"sum({kit.replicas('desired')})", "wanted", BLUE),
+                Target(f"sum({kit.replicas('ready')})", "ready", GREEN),
+                Target(f"sum({kit.replicas('pending')})", "starting", WARN),
                 Target(
-                    'sum(stoker_service_replicas_limit{@service, bound="max"})',
+                    f"sum({kit.limit('max')})",
                     "maximum",
                     BAD,
                     dashed=True,
                 ),
                 Target(
-                    'sum(stoker_service_replicas_limit{@service, bound="min"})',
+                    f"sum({kit.limit('min')})",
                     "minimum",
                     GREY,
                     dashed=True,

@@ -14,6 +14,7 @@ class Scenario(StrEnum):
     """The situation in which a query returns data; elsewhere it may be empty."""
 
     BASE = "base"  # any service with traffic on vLLM
+    CLUSTERS = "clusters"  # the label `cluster` on all series
     TARGETS = "targets"  # a service with optimization.targets
     LOAD = "load"  # more requests than replicas can take, so that it is scaled
     PREFIXES = "prefixes"  # prefix caching on, repeated prompts
@@ -26,6 +27,7 @@ class Scenario(StrEnum):
     DOWNLOAD = "download"  # a ModelCache that is being filled
     NODE_CACHE = "node_cache"  # a ModelCache that is kept per node
     COST = "cost"  # an accelerator type with a price, and traffic
+    SPOT = "spot"  # the same, with a replica on a node that is marked as spot
     PUBLIC_PRICE = "public_price"  # the same, with the price of a public API set
     FAULT = "fault"  # an engine that crashed or hung, requests that failed
     BUDGET = "budget"  # a service whose budget keeps it from growing

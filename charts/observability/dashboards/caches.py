@@ -57,6 +57,7 @@ _NOW: Final = Row(
             width=6,
             height=4,
             decimals=0,
+            runbooks=("StokerCacheFailed",),
         ),
         Panel(
             "Bad verifications in this time",
@@ -132,7 +133,7 @@ _EVERY: Final = Row(
                 ("cache", "Cache"),
                 ("phase", "Phase"),
             ),
-            runbooks=("StokerCacheCorrupt",),
+            runbooks=("StokerCacheFailed", "StokerCacheCorrupt"),
         ),
         Panel(
             "Size and proof",

@@ -249,7 +249,8 @@ _WAITING: Final = Row(
         Panel(
             "Services without a replica",
             "Scaled to zero: the next request starts one, and waits for it. "
-            "Bad: services that should always answer at once are among them: set scaling.min.",
+            "Bad: services that should always answer at once are among them: set "
+            "scaling.minReplicas.",
             "short",
             Scenario.BASE,
             (

@@ -54,8 +54,8 @@ _NOW: Final = Row(
         ),
         Panel(
             "A day like this hour",
-            "The price now, times 24. Bad: above what you can pay. `budget` in a service's spec "
-            "bounds it.",
+            "The price now, times 24. "
+            "Bad: above what you can pay; scaling.budget in a service's spec bounds it.",
             "currencyUSD",
             Scenario.COST,
             (Target(f"24 * sum({_PRICE})", "per day"),),

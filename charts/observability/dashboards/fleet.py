@@ -43,6 +43,7 @@ _NOW: Final = Row(
             width=6,
             height=4,
             decimals=0,
+            runbooks=("StokerNoReplicaReady",),
         ),
         Panel(
             "Services with errors above 1 %",
@@ -327,8 +328,8 @@ _SIZE: Final = Row(
         ),
         Panel(
             "Services at their maximum",
-            "Services with as many replicas as scaling.max allows, and those whose budget is "
-            "reached. Bad: one of them has a queue: it cannot grow.",
+            "Services with as many replicas as scaling.maxReplicas allows, and those whose budget "
+            "is reached. Bad: one of them has a queue: it cannot grow.",
             "short",
             Scenario.BASE,
             (
@@ -343,6 +344,32 @@ _SIZE: Final = Row(
             ),
             decimals=0,
             runbooks=("StokerQueueGrowsAtMax", "StokerBudgetReached"),
+        ),
+        Panel(
+            "Services that Prometheus does not see",
+            "Services with ready replicas whose engines, or whose frontend, nobody scrapes: the "
+            "operator tells of them, but most panels stay empty. "
+            "Bad: above zero: no PodMonitor or annotation, or a network policy in between.",
+            "short",
+            Scenario.BASE,
+            (
+                Target(
+                    f"count({kit.replicas('ready')} > 0 unless on ({kit.EACH}) "
+                    "stoker:requests_running{@service}) or vector(0)",
+                    "without engines",
+                    WARN,
+                ),
+                Target(
+                    f"count({kit.replicas('ready')} > 0 unless on ({kit.EACH}) "
+                    "stoker:held_requests{@service}) or vector(0)",
+                    "without frontend",
+                    BLUE,
+                ),
+            ),
+            width=24,
+            height=6,
+            decimals=0,
+            runbooks=("StokerEngineNotScraped", "StokerFrontendNotScraped"),
         ),
     ),
 )

@@ -41,17 +41,17 @@ _NOW: Final = Row(
             width=6,
             height=4,
             decimals=0,
-            runbooks=("StokerOperatorDown",),
+            runbooks=("StokerOperatorDown", "StokerOperatorWithoutLeader"),
         ),
         Panel(
             "Oldest watch",
             "Seconds since the watch of a resource was last known to tell the truth, of the worst. "
-            "Bad: above 3 minutes: the operator acts on an old picture of the cluster.",
+            "Bad: above 5 minutes: the operator acts on an old picture of the cluster.",
             "s",
             Scenario.BASE,
             (Target(f"max(stoker_watch_age_seconds{{{_HERE}}})", "age"),),
             Kind.STAT,
-            steps=rising(120, 180),
+            steps=rising(120, 300),
             width=6,
             height=4,
             runbooks=("StokerWatchStale",),
@@ -67,7 +67,7 @@ _NOW: Final = Row(
             steps=rising(10, 15),
             width=6,
             height=4,
-            runbooks=("StokerMetricMissing",),
+            runbooks=("StokerScalingBlind",),
         ),
         Panel(
             "Unforeseen errors in this time",
@@ -81,6 +81,7 @@ _NOW: Final = Row(
             width=6,
             height=4,
             decimals=0,
+            runbooks=("StokerReconcileBugs",),
         ),
     ),
 )
@@ -141,7 +142,8 @@ _WORK: Final = Row(
                     "{{kind}}",
                 ),
             ),
-            steps=rising(1, 5),
+            steps=rising(1, 15),
+            runbooks=("StokerOperatorFallsBehind",),
         ),
     ),
 )
@@ -153,11 +155,11 @@ _SIGHT: Final = Row(
             "Age of watches, by resource",
             "Seconds since each watch was known to tell the truth: an event came, or the "
             "comparison with a list, once a minute, found nothing missing. "
-            "Bad: a line that climbs past 3 minutes: that watch is dead.",
+            "Bad: a line that climbs past 5 minutes: that watch is dead.",
             "s",
             Scenario.BASE,
             (Target(f"max by (resource) (stoker_watch_age_seconds{{{_HERE}}})", "{{resource}}"),),
-            steps=rising(120, 180),
+            steps=rising(120, 300),
             runbooks=("StokerWatchStale",),
         ),
         Panel(
@@ -169,7 +171,7 @@ _SIGHT: Final = Row(
             Scenario.BASE,
             (Target(f"max(stoker_scaling_blind_services{{{_HERE}}})", "blind", WARN),),
             decimals=0,
-            runbooks=("StokerMetricMissing",),
+            runbooks=("StokerScalingBlind", "StokerMetricMissing"),
         ),
         Panel(
             "Services by condition",

@@ -107,6 +107,7 @@ NOW: Final = Row(
             width=6,
             height=4,
             decimals=0,
+            runbooks=("StokerNoReplicaReady",),
         ),
         Panel(
             "What speaks against the service",
@@ -212,7 +213,7 @@ SCALING: Final = Row(
         Panel(
             "Waiting requests, where",
             "At the frontend (held: no replica may take them yet) and inside the engines. "
-            "Bad: held requests with replicas at the maximum: raise scaling.max. "
+            "Bad: held requests with replicas at the maximum: raise scaling.maxReplicas. "
             "Held requests at zero replicas are a wake-up, and end with the first replica.",
             "short",
             Scenario.BASE,
@@ -254,7 +255,7 @@ SCALING: Final = Row(
             "Scaling decisions",
             "Changes of the number of replicas that the scaler decided, by reason and direction. "
             "Bad: up and down in turns within minutes: the load swings faster than replicas "
-            "start; raise scaling.scaleDown's window. `kubectl stoker why` has the numbers.",
+            "start; raise scaling.scaleDownStabilization. `kubectl stoker why` has the numbers.",
             "short",
             Scenario.LOAD,
             (

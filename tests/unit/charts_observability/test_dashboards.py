@@ -148,6 +148,17 @@ def test_links_lead_to_dashboards_that_exist_and_pass_their_variables(uid: str) 
             assert name in variables[uid] | {"datasource"}
 
 
+def test_remedies_name_fields_that_exist() -> None:
+    """`scaling.maxReplicas` in a description is a field of the spec or a value of the chart."""
+    places = ("docs/api.md", "charts/stoker/values.yaml")
+    known_words = set(re.findall(r"\w+", " ".join((ROOT / each).read_text() for each in places)))
+    text = " ".join(panel.description for _, panel in PANELS)
+    named = re.findall(r"\b(?:scaling|optimization|caches|accelerators|frontend)\.([\w.]+)", text)
+    words = {word for path in named for word in path.split(".") if word}
+    assert words
+    assert words <= known_words
+
+
 def test_the_overview_leads_to_every_service() -> None:
     assert f"/d/{kit.SERVICE}?var-namespace=${{__data.fields.Namespace}}" in JSON[kit.FLEET]
     assert f"/d/{kit.SERVICE}?var-namespace=${{__field.labels.namespace}}" in JSON[kit.FLEET]

@@ -21,7 +21,8 @@ Purpose = Literal["panel", "variable", "annotation"]
 ALL: Final = ".*"
 _VARIABLE: Final = re.compile(r"\$\{?(\w+)\}?")
 # What Grafana itself fills in, as it would with a scrape each 30 s and a picture of an hour.
-_BUILT_IN: Final = {"__rate_interval": "2m", "__interval": "30s", "__range": "1h"}
+# Bars alone ask for the interval.
+_BUILT_IN: Final = {"__rate_interval": "2m", "__interval": "2m", "__range": "1h"}
 
 
 class UnknownVariableError(ValueError):

@@ -23,6 +23,12 @@ _EACH: Final = "cluster, namespace, cache"
 _LINE: Final = "{{namespace}}/{{cache}}"
 _WEEK: Final = 7 * 24 * 3600.0
 
+
+def _verified(result: str, window: str = "$__interval") -> str:
+    where = f'@cache, result="{result}"'
+    return kit.counted("stoker_cache_verifications_total", where, "result", window)
+
+
 _NAMESPACE: Final = Variable(
     "namespace",
     "Namespace",
@@ -67,8 +73,7 @@ _NOW: Final = Row(
             Scenario.CACHE,
             (
                 Target(
-                    'sum(increase(stoker_cache_verifications_total{@cache, result="bad"}'
-                    "[$__range])) or vector(0)",
+                    f"sum({_verified('bad', '$__range')}) or vector(0)",
                     "bad",
                 ),
             ),
@@ -219,19 +224,8 @@ _FILLING: Final = Row(
             "short",
             Scenario.CACHE,
             (
-                Target(
-                    "sum(increase(stoker_cache_verifications_total"
-                    '{@cache, result="good"}[$__rate_interval]))',
-                    "good",
-                    GREEN,
-                ),
-                Target(
-                    "sum(increase(stoker_cache_verifications_total"
-                    '{@cache, result="bad"}[$__rate_interval]))',
-                    "bad",
-                    BAD,
-                    scenario=Scenario.FAULT,
-                ),
+                Target(_verified("good"), "good", GREEN),
+                Target(_verified("bad"), "bad", BAD, scenario=Scenario.CORRUPT),
             ),
             Kind.BARS,
             runbooks=("StokerCacheCorrupt",),
@@ -281,7 +275,7 @@ BOARD: Final = Board(
             "{{namespace}}/{{cache}}: a bad file",
             "A verification found a file that is not as it was fetched.",
             BAD,
-            Scenario.FAULT,
+            Scenario.CORRUPT,
         ),
     ),
 )

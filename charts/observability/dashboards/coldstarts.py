@@ -156,6 +156,21 @@ _PHASES: Final = Row(
             ),
             links=(kit.OF_LINE,),
         ),
+        Panel(
+            "Inside the container, by milestone",
+            "Seconds from the container's start until the engine's process ran, its model was "
+            "proven, it was healthy, and the first token came: mean of the replicas that run now. "
+            "Bad: healthy far above modelProven: compilation or weights. A gap before firstToken: "
+            "the warm-up compiles kernels; keep the compile cache.",
+            "s",
+            Scenario.BASE,
+            (
+                Target(
+                    "avg by (milestone) (stoker_worker_start_seconds{@service})", "{{milestone}}"
+                ),
+            ),
+            width=24,
+        ),
     ),
 )
 

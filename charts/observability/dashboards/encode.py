@@ -43,7 +43,7 @@ def encode(board: Board, others: Iterable[Board]) -> str:
             made.link(
                 _link(Link(other.title, f"/d/{other.uid}")).include_vars(True).keep_time(True)
             )
-    made.link(_link(Link("Runbooks", f"{kit.RUNBOOKS}/README.md")).target_blank(True))
+    made.link(_link(Link("Runbooks", kit.RUNBOOKS)).target_blank(True))
     _place(made, board.rows)
     return JSONEncoder(sort_keys=True, indent=1).encode(made.build()) + "\n"
 

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from charts.observability.dashboards import kit
 from charts.observability.dashboards.values import (
     BAD,
     BLUE,
@@ -315,13 +316,34 @@ HOST: Final = Row(
             Scenario.FAULT,
             (
                 Target(
-                    "sum by (reason) "
-                    "(increase(stoker_engine_replacements_total{@service}[$__rate_interval])) > 0",
+                    kit.counted("stoker_engine_replacements_total", "@service", "reason"),
                     "{{reason}}",
                 ),
             ),
             Kind.BARS,
             runbooks=("StokerEngineCrashLoop", "StokerEngineHung"),
+            nothing="none in this time",
+        ),
+        Panel(
+            "Longest silence, by replica",
+            "Age of the last sign that an engine makes progress, or has nothing to do: what the "
+            "watchdog beside it looks at. "
+            "Bad: a line that climbs while requests run: the engine hangs; at its deadline it "
+            "leaves the rotation, and is then replaced.",
+            "s",
+            Scenario.BASE,
+            (Target("max by (pod) (stoker_worker_quiet_seconds{@revision})", "{{pod}}"),),
+            runbooks=("StokerEngineHung",),
+        ),
+        Panel(
+            "Times out of rotation",
+            "How often an engine made no progress and got no requests for a while. "
+            "Bad: any: an answer stood still in front of somebody.",
+            "short",
+            Scenario.FAULT,
+            (Target(kit.counted("stoker_worker_stalls_total", "@revision", "pod"), "{{pod}}"),),
+            Kind.BARS,
+            runbooks=("StokerEngineHung",),
             nothing="none in this time",
         ),
     ),

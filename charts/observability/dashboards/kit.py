@@ -86,6 +86,16 @@ def once(metric: str, more: str = "", *, by: str = "", of: str = "service") -> s
     return f"max by ({labels}) ({metric}{{{matchers}}})"
 
 
+def counted(counter: str, where: str, by: str, window: str = "$__interval") -> str:
+    """How much a counter grew within a bar or another window, where it did, also if it began in it.
+
+    Counters of events appear with the first of them, which `increase` alone would not see.
+    """
+    series = f"{counter}{{{where}}}"
+    new = f"({series} unless {series} offset {window})"
+    return f"sum by ({by}) ({new} or increase({series}[{window}])) > 0"
+
+
 # A new leader starts without memory of the load; what moves after it has this as a cause.
 LED: Final = Annotation(
     "Operator took the lead",

@@ -19,6 +19,8 @@ SOURCE: Final = shapes.DataSourceRef(type_val="prometheus", uid=kit.DATASOURCE)
 # The operator is scraped every 30 s unless told otherwise: no point in asking for less, and
 # `$__rate_interval` becomes four of these.
 _STEP: Final = "30s"
+# A bar counts what happened since the one before, which takes several scrapes.
+_BAR: Final = "2m"
 # Lines that one look still tells apart; more of them are listed with their values.
 _FEW: Final = 4
 _HIDDEN: Final = ("Time", "__name__", "job", "instance", "endpoint", "prometheus")
@@ -81,7 +83,8 @@ def _series(panel: Panel) -> timeseries.Panel:
         made.thresholds_style(drawn)
     made.data_links([_link(each) for each in panel.links])
     for number, target in enumerate(panel.targets):
-        made.with_target(_asked(number, target).range())
+        asked = _asked(number, target).range()
+        made.with_target(asked.interval(_BAR) if panel.kind is Kind.BARS else asked)
         shown = _looks(target)
         if shown:
             made.override_by_query(kit.letter(number), shown)

@@ -260,8 +260,7 @@ SCALING: Final = Row(
             Scenario.LOAD,
             (
                 Target(
-                    "sum by (reason, direction) "
-                    "(increase(stoker_scaling_decisions_total{@service}[$__rate_interval])) > 0",
+                    kit.counted("stoker_scaling_decisions_total", "@service", "reason, direction"),
                     "{{reason}} ({{direction}})",
                 ),
             ),

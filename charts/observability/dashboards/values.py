@@ -24,6 +24,7 @@ class Scenario(StrEnum):
     COLD_START = "cold_start"  # replicas that have started while the operator looked
     PENDING = "pending"  # a replica that no node can take
     CACHE = "cache"  # a ModelCache with a model in it
+    CORRUPT = "corrupt"  # a ModelCache in which a verification found a bad file
     DOWNLOAD = "download"  # a ModelCache that is being filled
     NODE_CACHE = "node_cache"  # a ModelCache that is kept per node
     COST = "cost"  # an accelerator type with a price, and traffic

@@ -87,7 +87,15 @@ def test_variables_are_filled_in_and_unknown_ones_are_refused() -> None:
 @pytest.mark.parametrize("board", BOARDS, ids=title)
 def test_a_dashboard_defines_the_variables_that_it_uses(board: Board) -> None:
     defined = {variable.name for variable in board.variables} | {"datasource"}
-    built_in = {"__rate_interval", "__range", "__all", "__url_time_range", "__data", "__field"}
+    built_in = {
+        "__rate_interval",
+        "__interval",
+        "__range",
+        "__all",
+        "__url_time_range",
+        "__data",
+        "__field",
+    }
     used = set(re.findall(r"\$\{?(\w+)", JSON[board.uid]))
     assert used - built_in == defined
     # A variable may ask only for those above it: Grafana fills them in from the left.

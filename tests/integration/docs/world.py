@@ -2,9 +2,9 @@
 
 - `kubectl`, `helm` and `stoker` on the PATH, with an administrator's kubeconfig; no kubelet, so no
   pod ever runs, and no operator.
-- The definitions of the chart, the namespaces `chat`, `demo` and `situations`, and in `chat` the
-  service `llama` and the ModelCache `llama`, in `demo` the service `tiny`, with what an operator
-  would have written into their status. They are made anew before each page.
+- The definitions of the chart; in the namespace `chat` the service `llama` and the ModelCache
+  `llama`, in `demo` the service `tiny`, in `team` the service `chat` and the ModelCache `qwen`, with
+  what an operator would have written into their status. They are made anew before each page.
 - A folder with `charts`, `crds` and `docs` of the checkout, and beside them service.yaml,
   facts.json, facts-70b.json, the model's folder `llama`, values.yaml, and what the simulator reads.
 - Before each page, no release of the chart.
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tests.support.controlplane import ControlPlane
 
 ROOT = Path(__file__).parents[3]
-NAMESPACES = ("chat", "demo", "situations", "stoker-system")
+NAMESPACES = ("chat", "demo", "team", "stoker-system")
 _BLOCK_SECONDS = 120
 _FACTS = ROOT / "docs/examples/facts"
 _RELEASE = {
@@ -101,17 +101,13 @@ class World:
         self._wait_for_kinds()
         tiny = yaml.safe_load((ROOT / "docs/examples/tiny.yaml").read_text())
         cache = {"model": {"uri": "hf://ORG/llama"}}
-        for namespace, name, plural, kind, spec, status in (
-            ("chat", "llama", "inferenceservices", "InferenceService", _SERVICE, _service_status()),
-            (
-                "demo",
-                "tiny",
-                "inferenceservices",
-                "InferenceService",
-                tiny["spec"],
-                _service_status(),
-            ),
-            ("chat", "llama", "modelcaches", "ModelCache", cache, _cache_status()),
+        services, caches = ("inferenceservices", "InferenceService"), ("modelcaches", "ModelCache")
+        for namespace, name, (plural, kind), spec, status in (
+            ("chat", "llama", services, _SERVICE, _service_status()),
+            ("chat", "llama", caches, cache, _cache_status()),
+            ("demo", "tiny", services, tiny["spec"], _service_status()),
+            ("team", "chat", services, _SERVICE, _service_status()),
+            ("team", "qwen", caches, cache, _cache_status()),
         ):
             body = {
                 "apiVersion": "stoker.dev/v1alpha1",

@@ -2,9 +2,9 @@
 
 - `kubectl`, `helm` and `stoker` on the PATH, with an administrator's kubeconfig; no kubelet, so no
   pod ever runs, and no operator.
-- The definitions of the chart; in the namespace `chat` the service `llama` and the ModelCache
-  `llama`, in `demo` the service `tiny`, in `team` the service `chat` and the ModelCache `qwen`, with
-  what an operator would have written into their status. They are made anew before each page.
+- The definitions of the chart; in the namespace `chat` the service and the ModelCache `llama`, in
+  `demo` the service `tiny`, in `team` the service `chat` and the ModelCache `qwen`, with what an
+  operator would have written into their status. They are made anew before each page.
 - A folder with `charts`, `crds` and `docs` of the checkout, and beside them service.yaml,
   facts.json, facts-70b.json, the model's folder `llama`, values.yaml, and what the simulator reads.
 - Before each page, no release of the chart.

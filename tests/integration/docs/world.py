@@ -67,7 +67,14 @@ class World:
     program_path: str
 
     def run(self, block: Block) -> subprocess.CompletedProcess[str]:
-        """Run a block as a shell script."""
+        """Run a block as a shell script, which ends at the first command that fails.
+
+        Where another status than 0 is right, commands that end with it go on, and so does the end.
+        """
+        script = "set -euo pipefail\n" + block.script
+        if block.status:
+            right = f's=$?; [ "$s" = {block.status} ] || exit "$s"; seen=$s'
+            script = f"set -uo pipefail\ntrap '{right}' ERR\n{block.script}\nexit ${{seen:-0}}\n"
         environment = {
             "PATH": f"{self.program_path}:{os.environ['PATH']}",
             "KUBECONFIG": str(self.plane.kubeconfig),
@@ -79,7 +86,7 @@ class World:
             },
         }
         return run(
-            "bash", "-euo", "pipefail", "-c", block.script,
+            "bash", "-c", script,
             check=False, cwd=self.folder, env=environment, timeout=_BLOCK_SECONDS,
         )  # fmt: skip
 

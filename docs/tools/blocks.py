@@ -9,9 +9,9 @@ carries the reason, in a comment right above it, or anywhere on the page for all
 
 Blocks of a page are run one after the other. One that needs a cluster on which the chart is not
 installed, whatever the blocks before it did, has `<!-- run without a release -->` above it, and one
-whose commands are right to end with another status than 0 `<!-- exit status: 9 -->`. In a `console` block the
-lines that begin with `$ ` are commands, with what continues them; the rest is what they print, and
-is not compared.
+whose commands are right to end with another status than 0 `<!-- exit status: 9 -->`. In a `console`
+block the lines that begin with `$ ` are commands, with what continues them; the rest is what they
+print, and is not compared.
 """
 
 from __future__ import annotations

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 
-from charts.observability import dashboards, recording, rulefile, services
+from charts.observability import alerts, dashboards, recording, rulefile, services
 
 
 def files() -> Mapping[str, str]:
     """Path to content. Each source adds its own here."""
     recorded = (*recording.groups(), *services.groups())
     return {
+        "rules/alerts.yaml": rulefile.text("Symptoms, each with a runbook.", alerts.GROUPS),
         "rules/recording.yaml": rulefile.text("One vocabulary for what engines tell.", recorded),
         **dashboards.files(),
     }

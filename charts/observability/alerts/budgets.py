@@ -40,7 +40,7 @@ def _burn(
 
 ALERTS: Final = (
     Alert(
-        "StokerErrorBudgetBurnsFast",
+        "StokerErrorBudgetBurn",
         _burn("errors", names.ERRORS, names.ANSWERS, _FAST),
         "critical",
         f"{_SHARE} of the requests to {_WHO} fail",
@@ -49,7 +49,7 @@ ALERTS: Final = (
         hold="2m",
     ),
     Alert(
-        "StokerErrorBudgetBurnsSlowly",
+        "StokerErrorBudgetBurnForDays",
         _burn("errors", names.ERRORS, names.ANSWERS, _SLOW),
         "warning",
         f"{_SHARE} of the requests to {_WHO} failed in three days",
@@ -57,7 +57,7 @@ ALERTS: Final = (
         hold="1h",
     ),
     Alert(
-        "StokerFirstTokensLate",
+        "StokerSlowFirstToken",
         _burn("ttft", names.TTFT_SLO_ERRORS, names.TTFT_JUDGED, _FAST),
         "critical",
         f"{_SHARE} of the first tokens of {_WHO} come later than the target",
@@ -66,7 +66,7 @@ ALERTS: Final = (
         hold="2m",
     ),
     Alert(
-        "StokerFirstTokensOftenLate",
+        "StokerSlowFirstTokenForDays",
         _burn("ttft", names.TTFT_SLO_ERRORS, names.TTFT_JUDGED, _SLOW),
         "warning",
         f"{_SHARE} of the first tokens of {_WHO} came late in three days",
@@ -74,7 +74,7 @@ ALERTS: Final = (
         hold="1h",
     ),
     Alert(
-        "StokerTokensLate",
+        "StokerSlowTokens",
         _burn("itl", names.ITL_SLO_ERRORS, names.ITL_JUDGED, _FAST),
         "warning",
         f"{_SHARE} of the gaps between tokens of {_WHO} are longer than the target",

@@ -10,7 +10,7 @@ _WHERE: Final = "{{ $labels.namespace }}"
 
 ALERTS: Final = (
     Alert(
-        "StokerOperatorAbsent",
+        "StokerOperatorDown",
         "absent(stoker_build_info)",
         "critical",
         "Prometheus knows nothing of Stoker's operator",

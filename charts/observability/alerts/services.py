@@ -22,7 +22,7 @@ def _condition(**expected: str) -> str:
 
 ALERTS: Final = (
     Alert(
-        "StokerQueueGrowsAtMaximum",
+        "StokerQueueGrowsAtMax",
         f"{names.QUEUE}\n"
         f"and {ON} min_over_time({names.QUEUE}[10m]) > {ON} {_DESIRED}\n"
         f"and {ON} deriv({names.QUEUE}[10m]) >= 0\n"

@@ -101,17 +101,17 @@ def budgets(
 
 BUDGETS = [
     *budgets(
-        "StokerErrorBudgetBurnsFast", "StokerErrorBudgetBurnsSlowly", names.ERRORS, names.ANSWERS,
+        "StokerErrorBudgetBurn", "StokerErrorBudgetBurnForDays", names.ERRORS, names.ANSWERS,
         "errors", 0.995,
     ),
     *budgets(
-        "StokerFirstTokensLate", "StokerFirstTokensOftenLate", names.TTFT_SLO_ERRORS,
+        "StokerSlowFirstToken", "StokerSlowFirstTokenForDays", names.TTFT_SLO_ERRORS,
         names.TTFT_JUDGED, "ttft", 0.95,
     ),
-    *budgets("StokerTokensLate", "", names.ITL_SLO_ERRORS, names.ITL_JUDGED, "itl", 0.95),
+    *budgets("StokerSlowTokens", "", names.ITL_SLO_ERRORS, names.ITL_JUDGED, "itl", 0.95),
     # 14.4 times the budget of a p50 target is more than all requests.
     Scenario(
-        "StokerFirstTokensLate",
+        "StokerSlowFirstToken",
         "nearly all miss a median",
         burning(names.TTFT_SLO_ERRORS, names.TTFT_JUDGED, "ttft", 0.5)["hour"],
         f'{WHO},severity="critical"',
@@ -157,14 +157,14 @@ CRITICAL = f'{WHO},severity="critical"'
 WARNING = f'{WHO},severity="warning"'
 INFO = f'{WHO},severity="info"'
 SERVICES = [
-    Scenario("StokerQueueGrowsAtMaximum", "it grows", queue("5+1x200") | replicas(4, 4), WARNING),
-    Scenario("StokerQueueGrowsAtMaximum", "it stays", queue("9x200") | replicas(4, 4), WARNING),
-    Scenario("StokerQueueGrowsAtMaximum", "more may come", queue("5+1x200") | replicas(3, 3)),
-    Scenario("StokerQueueGrowsAtMaximum", "it shrinks", queue("99-1x200") | replicas(4, 4)),
-    Scenario("StokerQueueGrowsAtMaximum", "it is short", queue("2x200") | replicas(4, 4)),
-    Scenario("StokerQueueGrowsAtMaximum", "a short rush", queue("0x13 90x7") | replicas(4, 4)),
-    Scenario("StokerQueueGrowsAtMaximum", "the operator is silent", queue("5+1x200")),
-    Scenario("StokerQueueGrowsAtMaximum", "no queue is known", replicas(4, 4)),
+    Scenario("StokerQueueGrowsAtMax", "it grows", queue("5+1x200") | replicas(4, 4), WARNING),
+    Scenario("StokerQueueGrowsAtMax", "it stays", queue("9x200") | replicas(4, 4), WARNING),
+    Scenario("StokerQueueGrowsAtMax", "more may come", queue("5+1x200") | replicas(3, 3)),
+    Scenario("StokerQueueGrowsAtMax", "it shrinks", queue("99-1x200") | replicas(4, 4)),
+    Scenario("StokerQueueGrowsAtMax", "it is short", queue("2x200") | replicas(4, 4)),
+    Scenario("StokerQueueGrowsAtMax", "a short rush", queue("0x13 90x7") | replicas(4, 4)),
+    Scenario("StokerQueueGrowsAtMax", "the operator is silent", queue("5+1x200")),
+    Scenario("StokerQueueGrowsAtMax", "no queue is known", replicas(4, 4)),
     Scenario(
         "StokerHeldRequestsTimeOut", "the first one ever", hold("EvictedTTL", "_x18 1x9"), WARNING
     ),
@@ -298,12 +298,12 @@ def waited(edge: str) -> dict[str, str]:
 
 
 OPERATOR = [
-    Scenario("StokerOperatorAbsent", "nothing at all", {}, 'severity="critical"', alive={}),
-    Scenario("StokerOperatorAbsent", "it went", {},  'severity="critical"', at="30m",
+    Scenario("StokerOperatorDown", "nothing at all", {}, 'severity="critical"', alive={}),
+    Scenario("StokerOperatorDown", "it went", {},  'severity="critical"', at="30m",
         alive={f"stoker_build_info{{{LEADER}}}": "1x10 stale"}),
-    Scenario("StokerOperatorAbsent", "it began anew", {},
+    Scenario("StokerOperatorDown", "it began anew", {},
         alive={f"stoker_build_info{{{LEADER}}}": "1x10 stale stale stale 1x99"}),
-    Scenario("StokerOperatorAbsent", "it is there", {}),
+    Scenario("StokerOperatorDown", "it is there", {}),
     Scenario("StokerOperatorWithoutLeader", "two standbys",
         {f"stoker_leader{{{LEADER}}}": "0x200", f"stoker_leader{{{STANDBY}}}": "0x200"},
         f'{JOB},severity="critical"'),
@@ -359,7 +359,7 @@ def test_alerts(promtool: Promtool, group: object) -> None:
 def test_without_any_series_only_the_absent_operator_is_told(promtool: Promtool) -> None:
     everything = 'count by (alertname) (ALERTS{alertstate="firing"})'
     promtool.prove(GROUPS, [
-        Case("nothing", {}, everything, {'{alertname="StokerOperatorAbsent"}': 1}, at="30m"),
+        Case("nothing", {}, everything, {'{alertname="StokerOperatorDown"}': 1}, at="30m"),
         Case("an idle cluster", ALIVE | {f"stoker_leader{{{LEADER}}}": "1x200"}, everything, {},
             at="30m"),
     ])  # fmt: skip

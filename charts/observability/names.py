@@ -349,7 +349,6 @@ OPERATOR: Final = frozenset(
         "stoker_queue_wait_seconds_bucket",
         "stoker_reconcile_bugs_total",
         "stoker_scaling_blind_seconds",
-        "stoker_service_info",
         "stoker_service_replicas",
         "stoker_service_replicas_limit",
         "stoker_service_condition",

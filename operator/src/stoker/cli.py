@@ -13,12 +13,14 @@ from typing import Annotated
 import typer
 
 from stoker.commands.cache import app as cache
+from stoker.commands.chat import chat
 from stoker.commands.completing import VARIABLE, answer_kubectl, answer_shell, completion
 from stoker.commands.doctor.command import doctor
 from stoker.commands.logs import logs
 from stoker.commands.plan import plan
 from stoker.commands.scale import scale
 from stoker.commands.simulate import simulate_command
+from stoker.commands.top import top
 from stoker.commands.wait import wait
 from stoker.commands.why import why
 from stoker.settings import DEFAULT_PATH, ConfigError, Pod, load_settings
@@ -33,6 +35,8 @@ app = typer.Typer(
 
 
 app.command()(why)
+app.command()(top)
+app.command()(chat)
 app.command()(wait)
 app.command()(scale)
 app.command()(logs)

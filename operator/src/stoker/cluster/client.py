@@ -229,10 +229,15 @@ class Client:
             raise _translate("GET", path, error.status, message, told) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _unavailable("GET", path, error) from error
+        connection = socket._response.connection  # noqa: SLF001 - nothing public has it
+        transport = None if connection is None else connection.transport
         try:
             yield socket
         finally:
             await socket.close()
+            # A polite end of TLS would outlast the program.
+            if transport is not None:
+                transport.abort()
 
     async def write(
         self,

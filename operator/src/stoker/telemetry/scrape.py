@@ -33,11 +33,12 @@ class HttpError(SampleError):
 class Scraper:
     """Reads the numbers of pods, by pod address alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
         self._turns = asyncio.Semaphore(_TURNS)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_S),
-            timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+            timeout=aiohttp.ClientTimeout(total=timeout_s),
             headers={"User-Agent": naming.USER_AGENT, "Accept-Encoding": "identity"},
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -62,7 +63,7 @@ class Scraper:
                 while len(body) <= BODY_LIMIT and not response.content.at_eof():
                     body += await response.content.read(BODY_LIMIT + 1 - len(body))
         except TimeoutError as error:
-            raise SampleError(f"no answer within {TIMEOUT_S:g} s") from error
+            raise SampleError(f"no answer within {self._timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if isinstance(error, SampleError):
                 raise

@@ -1,0 +1,188 @@
+"""`stoker logs`, `top` and `chat` through a real API server, as far as a pod and back.
+
+Behind it a stand-in for a kubelet leads to small servers that answer as a worker, a frontend, and
+an engine that holds a conversation.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+from typer.testing import CliRunner, Result
+
+from stoker.cli import app
+from stoker.commands.exits import Exit
+from stoker.naming import Component, labels
+from stoker.render.frontend_input import FrontendPorts
+from stoker_worker import contract
+from tests.integration.operator import pods
+from tests.integration.operator.kubelet import Kubelet, add_pod
+from tests.integration.operator.support import service, wait_for
+from tests.support.controlplane import LOOPBACK, free_port
+from tests.support.serving import serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from tests.support.controlplane import ControlPlane
+
+ENGINE, FRONTEND = "chat-engine-1", "chat-frontend-1"
+PORTS = FrontendPorts()
+
+
+class Model:
+    """An address that speaks OpenAI's dialect, and says what it was asked in capitals."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.asked: list[dict[str, Any]] = []
+        self.headers: list[str] = []
+
+    def serve(self) -> AbstractContextManager[None]:
+        """Answer until the block ends."""
+        application = web.Application()
+        application.router.add_get("/v1/models", self._models)
+        application.router.add_post("/v1/chat/completions", self._chat)
+        return serving(application, self.port)
+
+    async def _models(self, _: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": "main"}]})
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.asked.append(body)
+        self.headers += list(request.headers)
+        said = body["messages"][-1]["content"]
+        if said == "too much":
+            error = {"error": {"message": "max_tokens is too large"}}
+            return web.json_response(error, status=400)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for piece in (said.upper(), "\x1b[31m!"):
+            event = {"choices": [{"delta": {"content": piece}}]}
+            await response.write(f"data: {json.dumps(event)}\n\n".encode())
+        end = {"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": {"total_tokens": 3}}
+        await response.write(f"data: {json.dumps(end)}\n\ndata: [DONE]\n\n".encode())
+        return response
+
+
+@pytest.fixture(scope="module")
+def kubelet(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubelet]:
+    with Kubelet(tmp_path_factory.mktemp("kubelet")) as running:
+        running.register(plane)
+        yield running
+
+
+@pytest.fixture
+def served(plane: ControlPlane, kubelet: Kubelet, namespace: str) -> str:
+    """A namespace with a service and its two pods."""
+    plane.apply(service("chat", namespace, replicas=1))
+    add_pod(plane, namespace, ENGINE, labels("chat", Component.ENGINE, "r1"), "engine")
+    add_pod(plane, namespace, FRONTEND, labels("chat", Component.FRONTEND), "envoy")
+    kubelet.logs.clear()
+    kubelet.ports.clear()
+    return namespace
+
+
+def run(
+    plane: ControlPlane, *arguments: str, kubeconfig: Path | None = None, **given: Any
+) -> Result:
+    words = [*arguments, "--kubeconfig", str(kubeconfig or plane.kubeconfig)]
+    return CliRunner().invoke(app, words, env={"COLUMNS": "250"}, **given)
+
+
+def test_logs_of_all_pods_are_one_stream(
+    plane: ControlPlane, kubelet: Kubelet, served: str
+) -> None:
+    kubelet.logs[ENGINE, "engine"] = (
+        "2026-01-01T00:00:01.5Z loading\n2026-01-01T00:00:03Z \x1b[32mready\x1b[0m\n"
+    )
+    kubelet.logs[FRONTEND, "envoy"] = "2026-01-01T00:00:02Z token=0123456789\n"
+    found = run(plane, "logs", "chat", "-n", served, "--since", "1h")
+    assert found.exit_code == Exit.DONE, found.output
+    assert found.stdout.splitlines() == [
+        "engine-1 | loading",
+        "frontend-1 | token=***",
+        "engine-1 | ready",
+    ]
+    assert any("sinceSeconds=3600" in each for each in kubelet.asked)
+    engine = run(plane, "logs", "chat", "-n", served, "-c", "engine", "-o", "json")
+    lines = [json.loads(line) for line in engine.stdout.splitlines()]
+    assert [each["line"] for each in lines] == ["loading", "ready"]
+    assert lines[0]["pod"] == ENGINE
+
+
+def test_top_asks_the_pods(plane: ControlPlane, kubelet: Kubelet, served: str) -> None:
+    with pods.Engine() as engine, pods.Frontend() as frontend:
+        kubelet.ports[ENGINE, contract.WORKER_PORT] = engine.address, engine.port
+        kubelet.ports[FRONTEND, PORTS.ops] = frontend.address, frontend.port
+        engine.running, engine.waiting, engine.cache = 3, 2, 0.5
+        frontend.active, frontend.total = 4, 10
+        found = run(plane, "top", "-n", served, "-o", "json", "--interval", "1s")
+        assert found.exit_code == Exit.DONE, found.output
+        (row,) = json.loads(found.stdout)["services"]
+        assert (row["running"], row["queue"], row["kvCache"]) == (3, 6, 0.5)
+        assert row["requestsPerSecond"] == 0
+        table = run(plane, "top", "chat", "-n", served, "--once", "--interval", "1s")
+        assert "50%" in table.stdout
+    # What cannot be reached is said, and no number is made of it.
+    kubelet.ports.clear()
+    found = run(plane, "top", "-n", served, "-o", "json", "--interval", "1s")
+    answer = json.loads(found.stdout)
+    assert answer["services"][0]["running"] is None
+    assert "connection refused" in answer["notes"][0]
+
+
+def test_top_without_a_right_shows_less_and_says_so(plane: ControlPlane, served: str) -> None:
+    reader = plane.user("watcher")
+    assert run(plane, "top", "-n", served, kubeconfig=reader).exit_code == Exit.FORBIDDEN
+    plane.kubectl(
+        "create", "rolebinding", "see", "--clusterrole=view", "--user=watcher", "-n", served
+    )
+    rights = ("--verb=get,list", "--resource=inferenceservices.stoker.dev", "-n", served)
+    plane.kubectl("create", "role", "see", *rights)
+    plane.kubectl("create", "rolebinding", "too", "--role=see", "--user=watcher", "-n", served)
+
+    def look() -> Result | None:
+        arguments = ("top", "-n", served, "-o", "json", "--interval", "1s")
+        found = run(plane, *arguments, kubeconfig=reader)
+        return found if found.exit_code == Exit.DONE and "portforward" in found.output else None
+
+    (row,) = json.loads(wait_for("the right to list", look).stdout)["services"]
+    assert row["name"] == "chat"
+    assert row["running"] is None
+
+
+def test_a_question_is_answered_through_the_frontend(
+    plane: ControlPlane, kubelet: Kubelet, served: str
+) -> None:
+    model = Model()
+    with model.serve():
+        kubelet.ports[FRONTEND, PORTS.api] = LOOPBACK, model.port
+        found = run(plane, "chat", "chat", "-n", served, input="hello\n")
+        assert found.exit_code == Exit.DONE, found.output
+        assert found.stdout == "HELLO[31m!\n"
+        told = run(
+            plane, "chat", "chat", "again", "-n", served, "--system", "be brief", "-o", "json"
+        )
+        answer = json.loads(told.stdout)
+        assert (answer["model"], answer["finishReason"]) == ("main", "stop")
+        assert answer["usage"] == {"total_tokens": 3}
+        assert [each["role"] for each in model.asked[-1]["messages"]] == ["system", "user"]
+        assert "Authorization" not in model.headers
+        refused = run(plane, "chat", "chat", "too much", "-n", served)
+        assert refused.exit_code == Exit.REFUSED
+        assert "max_tokens is too large" in refused.stderr
+    kubelet.ports.clear()
+    away = run(plane, "chat", "chat", "hello", "-n", served)
+    assert away.exit_code == Exit.UNREACHABLE
+    assert "connection refused" in away.stderr
+    plane.kubectl("delete", "pod", FRONTEND, "-n", served, "--force", "--grace-period=0")
+    nobody = run(plane, "chat", "chat", "hello", "-n", served)
+    assert nobody.exit_code == Exit.UNHEALTHY
+    assert "no frontend pod" in nobody.stderr

@@ -7,12 +7,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from docs.tools import site, situations, values
+from docs.tools import commands, site, situations, values
 
 
 def generated(root: Path) -> dict[str, str]:
     """Pages that are made from other files: path in the repository, and the whole text."""
-    return {values.PAGE: values.page(root), situations.PAGE: situations.rewritten(root)}
+    return {
+        commands.PAGE: commands.page(root),
+        values.PAGE: values.page(root),
+        situations.PAGE: situations.rewritten(root),
+    }
 
 
 def main(arguments: list[str]) -> int:

@@ -25,6 +25,7 @@ _PROTOCOL: Final = "v4.channel.k8s.io"
 _DATA: Final = 0
 _ERROR: Final = 1
 _PORT_BYTES: Final = 2
+_REVIEWS: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _CHUNK: Final = 64 * 1024
 
 
@@ -68,8 +69,10 @@ class Forward:
                 await _pump(reader, writer, socket, self._where)
         except StokerError as error:
             self.error = error
-        except (OSError, aiohttp.ClientError):
-            pass  # an end of it is gone, which the other one sees
+        except (OSError, aiohttp.ClientError, asyncio.CancelledError):
+            # An end of it is gone, which the other one sees; and asyncio takes the cancellation of
+            # a connection, which is ours alone to ask for, as a mistake worth logging.
+            pass
         finally:
             self._tasks.discard(task)
             writer.close()
@@ -119,3 +122,18 @@ async def forwarded(client: Client, namespace: str, pod: str, port: int) -> Asyn
         yield forward
     finally:
         await forward.close()
+
+
+async def may_forward(client: Client, namespace: str | None) -> bool:
+    """Whether the user has the right, in a namespace or in all; anybody may ask that of himself.
+
+    Asked before, since a refused websocket costs a connection for each pod.
+    """
+    attributes = {"verb": "get", "resource": POD.plural, "subresource": "portforward"}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {**attributes, "namespace": namespace or ""}},
+    }
+    answer = await client.write("POST", _REVIEWS, review)
+    return bool((answer.get("status") or {}).get("allowed"))

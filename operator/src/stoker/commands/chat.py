@@ -21,7 +21,7 @@ from rich.console import Console
 from stoker import naming
 from stoker.clock import SystemClock
 from stoker.cluster.client import Client, connect_as_user
-from stoker.cluster.forward import Forward, forwarded
+from stoker.cluster.forward import Forward, forwarded, may_forward
 from stoker.cluster.kinds import POD
 from stoker.commands import podpages, running, talk, waits
 from stoker.commands.exits import Exit
@@ -42,7 +42,7 @@ from stoker.commands.reach import (
 from stoker.commands.running import SERVICES, CommandError, Subject, told
 from stoker.commands.statuses import mapping, whole
 from stoker.commands.talk import Asking, Reply
-from stoker.errors import StokerError
+from stoker.errors import Refused, StokerError
 from stoker.model.observed import Key
 from stoker.naming import Component
 from stoker.render.frontend_input import FrontendPorts
@@ -62,7 +62,7 @@ def chat(  # noqa: PLR0917 - the options, as typer reads them
     question: Annotated[
         str | None,
         typer.Argument(
-            metavar="[QUESTION]",
+            metavar="QUESTION",
             help="Ask this and end. A pipe's standard input is a question, too.",
             show_default=False,
         ),
@@ -248,12 +248,16 @@ class Talk:
             f"{name}={value}"
             for name, value in naming.selector(self.key.name, Component.FRONTEND).items()
         )
+        where = Key(self.key.namespace, "")
         try:
             pods = await running.read_all(
-                self.client, POD.path(self.key.namespace), {"labelSelector": selector}
+                self.client, POD.path(where.namespace), {"labelSelector": selector}
             )
+            permitted = await may_forward(self.client, where.namespace)
         except StokerError as error:
-            raise told(error, Key(self.key.namespace, ""), FORWARDS) from error
+            raise told(error, where, FORWARDS) from error
+        if not permitted:
+            raise told(Refused("ports of pods are not yours to open"), where, FORWARDS)
         answering = podpages.answering(pods).get((self.key.namespace, self.key.name), [])
         if not answering:
             raise CommandError(

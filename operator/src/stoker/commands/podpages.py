@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 from stoker import naming
 from stoker.cluster.client import Client
-from stoker.cluster.forward import Forward, forwarded
+from stoker.cluster.forward import Forward, forwarded, may_forward
 from stoker.commands.rates import Look
 from stoker.commands.statuses import mapping, mappings
 from stoker.errors import Refused
@@ -83,7 +83,7 @@ class PodPages:
     """Open ways to pods, for as long as somebody looks."""
 
     client: Client
-    _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+    _may: dict[str, bool] = field(default_factory=dict)  # by namespace
     _ways: dict[str, tuple[AsyncExitStack, Forward]] = field(default_factory=dict)
     _scraper: Scraper = field(default_factory=lambda: Scraper(TIMEOUT_S))
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_TURNS))
@@ -99,6 +99,8 @@ class PodPages:
     async def look(self, pods: Mapping[Key, list[Pod]]) -> dict[Key, Look]:
         """One look at all of them."""
         asked = [pod for each in pods.values() for pod in each]
+        for namespace in {pod.namespace for pod in asked} - self._may.keys():
+            self._may[namespace] = await may_forward(self.client, namespace)
         await self._close_others({pod.uid for pod in asked})
         time = asyncio.get_running_loop().time()
         told = dict(
@@ -111,6 +113,8 @@ class PodPages:
         return {key: _look(time, each, told) for key, each in pods.items()}
 
     async def _ask(self, pod: Pod) -> EngineSample | FrontendSample | str:
+        if not self._may[pod.namespace]:
+            return _FORBIDDEN
         async with self._turns:
             forward = await self._way(pod)
             path = contract.PATH_LOAD if pod.engine else PATH_LOAD

@@ -38,7 +38,7 @@ def scale(  # noqa: PLR0917 - the options, as typer reads them
     replicas: Annotated[
         int | None,
         typer.Argument(
-            metavar="[N]",
+            metavar="N",
             help="Just so many. A service that scales keeps its bounds for --auto.",
             show_default=False,
         ),

@@ -53,7 +53,7 @@ _PROMETHEUS_S: Final = 10.0
 def top(  # noqa: PLR0917 - the options, as typer reads them
     service: Annotated[
         str | None,
-        typer.Argument(help="This one alone.", metavar="[SERVICE]", autocompletion=services),
+        typer.Argument(help="This one alone.", metavar="SERVICE", autocompletion=services),
     ] = None,
     namespace: Namespace = None,
     everywhere: Annotated[

@@ -6,7 +6,10 @@ from charts.observability.dashboards import kit
 from charts.observability.dashboards.values import (
     BAD,
     BLUE,
+    GOOD,
     GREEN,
+    GREY,
+    WARN,
     Annotation,
     Board,
     Kind,
@@ -240,6 +243,7 @@ _FILLING: Final = Row(
             (Target("count by (phase) (stoker_cache_phase{@cache} == 1)", "{{phase}}"),),
             Kind.STACK,
             decimals=0,
+            colours=(("Ready", GOOD), ("Degraded", WARN), ("Failed", BAD), (".+", GREY)),
         ),
         Panel(
             "Passes over caches, P95",

@@ -245,6 +245,7 @@ _WAITING: Final = Row(
                 ),
             ),
             Kind.STACK,
+            colours=(("Dispatched", GOOD), ("EvictedTTL", BAD), (".+", WARN)),
             runbooks=("StokerHeldRequestsTimeOut",),
         ),
         Panel(

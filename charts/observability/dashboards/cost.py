@@ -9,6 +9,7 @@ from charts.observability.dashboards.values import (
     GREEN,
     GREY,
     WARN,
+    YELLOW,
     Board,
     Kind,
     Panel,
@@ -165,6 +166,13 @@ _FOR: Final = Row(
                 ),
             ),
             Kind.STACK,
+            colours=(
+                ("serving", GREEN),
+                ("idle", GREY),
+                ("starting", WARN),
+                ("ending", YELLOW),
+                ("unknown", BAD),
+            ),
         ),
         Panel(
             "Price by capacity",

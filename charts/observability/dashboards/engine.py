@@ -91,6 +91,7 @@ BATCH: Final = Row(
                 ),
             ),
             Kind.STACK,
+            colours=(("stop", GOOD), ("length", BLUE), ("abort", WARN), ("error", BAD)),
         ),
     ),
 )

@@ -184,7 +184,7 @@ _SERVICES: Final = Row(
         ),
         Panel(
             "Alerts that fire",
-            "Stoker's own alerts, as Prometheus has them. The runbook of an alert has its name. "
+            "Stoker's own alerts, as Prometheus has them. A click on a name opens its runbook. "
             "Bad: any row; severity `critical` before the rest.",
             "short",
             Scenario.FAULT,
@@ -202,7 +202,7 @@ _SERVICES: Final = Row(
                 ("namespace", "Namespace"),
                 ("service", "Service"),
             ),
-            links=(kit.OF_ROW,),
+            links=(kit.OF_ALERT, kit.OF_ROW),
             nothing="no alert fires",
         ),
     ),

@@ -125,19 +125,21 @@ def runbook(page: str) -> Link:
     return Link(f"Runbook: {page}", f"{RUNBOOKS}/{page}.md")
 
 
-def to_service(namespace: str, service: str) -> Link:
+def to_service(namespace: str, service: str, column: str = "") -> Link:
     """The page of one service; the arguments are Grafana's variables of the clicked value."""
     chosen = f"var-namespace={namespace}&var-service={service}&var-revision=$__all"
     return Link(
         "This service",
         f"/d/{SERVICE}?{chosen}&${{cluster:queryparam}}&${{datasource:queryparam}}"
         "&${__url_time_range}",
+        column,
     )
 
 
 # From a line of a time series, and from a row of a table.
 OF_LINE: Final = to_service("${__field.labels.namespace}", "${__field.labels.service}")
-OF_ROW: Final = to_service("${__data.fields.Namespace}", "${__data.fields.Service}")
+OF_ROW: Final = to_service("${__data.fields.Namespace}", "${__data.fields.Service}", "Service")
+OF_ALERT: Final = Link("Its runbook", f"{RUNBOOKS}/${{__data.fields.Alert}}.md", "Alert")
 
 # A counter that appears with its first count, or after the operator moved, has grown by what it
 # shows; one that was seen within the hour by the difference.

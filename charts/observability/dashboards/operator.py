@@ -4,8 +4,12 @@ from typing import Final
 
 from charts.observability.dashboards import kit
 from charts.observability.dashboards.values import (
+    BAD,
     BLUE,
+    GOOD,
     GREEN,
+    GREY,
+    STATUSES,
     WARN,
     Board,
     Kind,
@@ -13,7 +17,6 @@ from charts.observability.dashboards.values import (
     Row,
     Scenario,
     Target,
-    falling,
     rising,
 )
 
@@ -37,7 +40,7 @@ _NOW: Final = Row(
                 ),
             ),
             Kind.STAT,
-            steps=falling(1, 1),
+            steps=((None, BAD), (1, GOOD), (2, WARN)),
             width=6,
             height=4,
             decimals=0,
@@ -118,6 +121,7 @@ _WORK: Final = Row(
                 ),
             ),
             Kind.STACK,
+            colours=(("ok", GOOD), ("not_ready", GREY), ("refused", WARN), ("bug", BAD)),
         ),
         Panel(
             "Objects that wait for a pass",
@@ -232,6 +236,7 @@ _API: Final = Row(
                 ),
             ),
             Kind.STACK,
+            colours=STATUSES,
         ),
         Panel(
             "CPU of the operator",

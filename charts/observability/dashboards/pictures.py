@@ -82,6 +82,9 @@ def _series(panel: Panel) -> timeseries.Panel:
         drawn = parts.GraphThresholdsStyleConfig().mode(shapes.GraphThresholdsStyleMode.DASHED)
         made.thresholds_style(drawn)
     made.data_links([_link(each) for each in panel.links])
+    # The last one that fits wins in Grafana, here the first.
+    for name, colour in reversed(panel.colours):
+        made.override_by_regexp(f"/^({name})$/", [_colour(colour)])
     for number, target in enumerate(panel.targets):
         asked = _asked(number, target).range()
         made.with_target(asked.interval(_BAR) if panel.kind is Kind.BARS else asked)
@@ -129,11 +132,9 @@ def _table(panel: Panel) -> table.Panel:
             },
         )
     )
-    if panel.links:
-        link = [{"title": each.title, "url": each.url} for each in panel.links]
-        for name in ("Service", "Cache"):
-            if name in names.values():
-                made.override_by_name(name, [models.DynamicConfigValue("links", link)])
+    for each in panel.links:
+        link = [{"title": each.title, "url": each.url}]
+        made.override_by_name(each.column, [models.DynamicConfigValue("links", link)])
     if panel.sort:
         made.sort_by([parts.TableSortByFieldState().display_name(panel.sort).desc(True)])
     return made
@@ -153,8 +154,7 @@ def _asked(number: int, target: Target) -> prometheus.Dataquery:
 def _looks(target: Target) -> list[models.DynamicConfigValue]:
     found = []
     if target.colour:
-        colour = {"mode": "fixed", "fixedColor": target.colour}
-        found.append(models.DynamicConfigValue("color", colour))
+        found.append(_colour(target.colour))
     if target.dashed:
         line = {"fill": "dash", "dash": [8, 8]}
         found.append(models.DynamicConfigValue("custom.lineStyle", line))
@@ -162,6 +162,10 @@ def _looks(target: Target) -> list[models.DynamicConfigValue]:
         found.append(models.DynamicConfigValue("custom.stacking", {"mode": "none"}))
         found.append(models.DynamicConfigValue("custom.fillOpacity", 0))
     return found
+
+
+def _colour(colour: str) -> models.DynamicConfigValue:
+    return models.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": colour})
 
 
 def _column(panel: Panel, target: Target) -> list[models.DynamicConfigValue]:

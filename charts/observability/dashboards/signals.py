@@ -10,6 +10,7 @@ from charts.observability.dashboards.values import (
     GREEN,
     GREY,
     PURPLE,
+    STATUSES,
     WARN,
     Kind,
     Panel,
@@ -183,6 +184,7 @@ SIGNALS: Final = Row(
                 Target("sum by (code) (stoker:frontend_requests:rate5m{@service})", "{{code}}"),
             ),
             Kind.STACK,
+            colours=STATUSES,
             runbooks=("StokerErrorBudgetBurn",),
         ),
         Panel(

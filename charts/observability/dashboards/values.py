@@ -71,6 +71,8 @@ class Link:
 
     title: str
     url: str
+    # A table's column that is clicked.
+    column: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,8 @@ class Panel:
     maximum: float | None = None
     # Values with a name, such as 0 and 1.
     words: tuple[tuple[str, str], ...] = ()
+    # Colours of series by their name: (regular expression, colour).
+    colours: tuple[tuple[str, str], ...] = ()
     # Where a click on a value or a row leads.
     links: tuple[Link, ...] = ()
     # A table's labels, in order: (label, name of the column).
@@ -176,6 +180,8 @@ PURPLE: Final = "#CC79A7"  # reddish purple
 YELLOW: Final = "#F0E442"
 GREY: Final = "#8C8C8C"
 PALETTE: Final = (GOOD, WARN, GREEN, BLUE, PURPLE, BAD, YELLOW, GREY)
+# HTTP statuses, so that the same is the same everywhere.
+STATUSES: Final = (("2..", GOOD), ("3..", GREY), ("429", WARN), ("4..", YELLOW), ("5..|none", BAD))
 
 
 def rising(warn: float, bad: float) -> tuple[tuple[float | None, str], ...]:

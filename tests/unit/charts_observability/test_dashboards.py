@@ -120,8 +120,12 @@ def test_a_panel_tells_what_it_shows_and_when_it_is_bad(board: Board, panel: Pan
     for target in panel.targets:
         assert target.legend
         assert target.unit in {"", *UNITS}
-        assert {colour for _, colour in (*panel.steps, *target.steps)} <= COLOURS
+        chosen = (*panel.steps, *target.steps, *panel.colours)
+        assert {colour for _, colour in chosen} <= COLOURS
         assert target.colour in {"", *COLOURS}
+    for link in panel.links:
+        assert link.column in {"", *(name for _, name in panel.columns)}
+        assert bool(link.column) == (panel.kind is Kind.TABLE)
     steps = [value for value, _ in panel.steps]
     assert steps[:1] in ([], [None])
     assert steps[1:] == sorted(value for value in steps[1:] if value is not None)

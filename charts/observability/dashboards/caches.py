@@ -122,6 +122,31 @@ _EVERY: Final = Row(
     "Caches",
     (
         Panel(
+            "What speaks against caches",
+            "Conditions of ModelCaches that are not as they should be, with their reason. "
+            "Bad: any row that stays. A cache that is being filled is here for its time.",
+            "short",
+            Scenario.DOWNLOAD,
+            (
+                Target(
+                    f"max by ({_EACH}, condition, reason) (stoker_cache_condition{{@cache}})",
+                    "Now",
+                ),
+            ),
+            Kind.TABLE,
+            width=24,
+            height=6,
+            columns=(
+                ("cluster", "Cluster"),
+                ("namespace", "Namespace"),
+                ("cache", "Cache"),
+                ("condition", "Condition"),
+                ("reason", "Reason"),
+            ),
+            runbooks=("StokerCacheFailed", "StokerCacheFull"),
+            nothing="nothing speaks against any cache",
+        ),
+        Panel(
             "Caches by phase",
             "What each cache is doing. Ready: services can use it. Resolving, Pending, Fetching, "
             "Verifying: on its way. "

@@ -14,6 +14,7 @@ from grafana_foundation_sdk.models import dashboard as models
 
 from charts.observability.dashboards import kit, pictures
 from charts.observability.dashboards.values import Annotation, Board, Link, Row, Variable
+from charts.observability.rulefile import RUNBOOKS
 
 _ALL: Final = models.VariableOption(selected=True, text=["All"], value=["$__all"])
 _HEIGHT_OF_HEADING: Final = 1
@@ -43,7 +44,7 @@ def encode(board: Board, others: Iterable[Board]) -> str:
             made.link(
                 _link(Link(other.title, f"/d/{other.uid}")).include_vars(True).keep_time(True)
             )
-    made.link(_link(Link("Runbooks", kit.RUNBOOKS)).target_blank(True))
+    made.link(_link(Link("Runbooks", RUNBOOKS)).target_blank(True))
     _place(made, board.rows)
     return JSONEncoder(sort_keys=True, indent=1).encode(made.build()) + "\n"
 

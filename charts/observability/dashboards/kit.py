@@ -8,11 +8,9 @@ import re
 from typing import Final
 
 from charts.observability.dashboards.values import PURPLE, Annotation, Link, Scenario, Variable
+from charts.observability.rulefile import RUNBOOKS
 
 DATASOURCE: Final = "${datasource}"
-# What the chart replaces by `dashboards.runbookBaseUrl`.
-RUNBOOKS: Final = "https://github.com/stoker-dev/stoker/blob/main/docs/runbooks"
-
 FLEET: Final = "stoker-fleet"
 SERVICE: Final = "stoker-service"
 COLD_STARTS: Final = "stoker-cold-starts"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from charts.observability.dashboards import BOARDS, files, kit
+from charts.observability.dashboards import BOARDS, files
+from charts.observability.rulefile import RUNBOOKS
 from tests.integration.chart.conftest import CHART, NAMESPACE
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def test_runbooks_can_lie_elsewhere(helm: Helm) -> None:
     found = dashboards(helm, *ON, "--set", "dashboards.runbookBaseUrl=https://wiki.example/run")
     texts = [text for item in found.values() for text in item["data"].values()]
     assert any("https://wiki.example/run/" in text for text in texts)
-    assert not any(kit.RUNBOOKS in text for text in texts)
+    assert not any(RUNBOOKS in text for text in texts)
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ from typing import Any
 import promql_parser
 import pytest
 
-from charts.observability import panels
+from charts.observability import alerts, panels
 from charts.observability.dashboards import BOARDS, files, kit
 from charts.observability.dashboards.values import Board, Kind, Panel, Scenario
 from charts.observability.panels import Query
+from charts.observability.rulefile import RUNBOOKS
 from tests.unit.charts_observability.known import known, selectors, walk
 
 ROOT = Path(__file__).parents[3]
@@ -30,7 +31,7 @@ UNITS = {
     "short", "percentunit", "s", "bytes", "Bps", "reqps", "ops", "currencyUSD", "dateTimeAsIso",
 }  # fmt: skip
 LINK = re.compile(r"/d/([a-z-]+)")
-PAGE = re.compile(rf"{re.escape(kit.RUNBOOKS)}/([\w-]+\.md)")
+PAGE = re.compile(rf"{re.escape(RUNBOOKS)}/([\w-]+\.md)")
 
 
 def title(item: object) -> str:
@@ -169,6 +170,16 @@ def test_remedies_name_fields_that_exist() -> None:
     words = {word for path in named for word in path.split(".") if word}
     assert words
     assert words <= known_words
+
+
+def test_links_to_runbooks_lead_to_pages() -> None:
+    pages = {path.name for path in (ROOT / "docs" / "runbooks").glob("*.md")}
+    for uid, text in JSON.items():
+        assert set(PAGE.findall(text)) <= pages, uid
+    linked = {page for _, panel in PANELS for page in panel.runbooks}
+    # Every symptom has a panel that shows it, but for the slow windows of those that have one.
+    missing = {alert.name for alert in alerts.alerts()} - linked
+    assert all(name.endswith("ForDays") for name in missing), missing
 
 
 def test_the_overview_leads_to_every_service() -> None:

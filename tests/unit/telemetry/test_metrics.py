@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
 from prometheus_client.parser import text_string_to_metric_families as plain_families
 
@@ -20,6 +19,7 @@ from stoker.telemetry.cachemetrics import CacheMetrics
 from stoker.telemetry.metrics import Metrics
 from stoker.telemetry.servicemetrics import ServiceMetrics
 
+OPEN = "application/openmetrics-text;version=1.0.0"
 REPOSITORY = Path(__file__).parents[3]
 KEY = Key("chat", "llama")
 PLACE = {"namespace": "chat", "service": "llama"}
@@ -54,9 +54,9 @@ TROUBLED = replace(
 def values(metrics: ServiceMetrics) -> dict[tuple[str, ...], float]:
     """Samples by name and the values of their labels after namespace and service."""
     return {
-        (sample.name, *list(sample.labels.values())[2:]): sample.value
-        for family in metrics.collect()
-        for sample in family.samples
+        (family.shown, *labels[2:]): value
+        for family, samples in metrics.families()
+        for labels, value in samples
     }
 
 
@@ -66,7 +66,7 @@ def own_lines(metrics: Metrics) -> list[bytes]:
 
 
 def test_all_that_is_known_of_a_service_is_told() -> None:
-    metrics = ServiceMetrics(CollectorRegistry())
+    metrics = ServiceMetrics()
     metrics.decided(KEY, "LoadGrew", 2, 4)
     metrics.decided(KEY, "LoadGrew", 4, 6)
     metrics.decided(KEY, "WithinBudget", 6, 4)
@@ -104,7 +104,7 @@ def test_all_that_is_known_of_a_service_is_told() -> None:
 
 
 def test_nothing_is_told_of_what_is_not_known() -> None:
-    metrics = ServiceMetrics(CollectorRegistry())
+    metrics = ServiceMetrics()
     bare = ServiceFigures(KEY, "", "cpu", "vllm", "balanced", replicas={}, limits={"min": 1})
     metrics.show([bare], now=0.0)
     assert set(values(metrics)) == {
@@ -156,7 +156,7 @@ def test_the_format_is_what_was_asked_for() -> None:
     assert plain.headers["Content-Type"].startswith("text/plain; version=0.0.4")
     assert "Content-Encoding" not in plain.headers
     assert list(plain_families(plain.body.decode()))
-    page = asyncio.run(metrics.page("application/openmetrics-text;version=1.0.0", "gzip, deflate"))
+    page = asyncio.run(metrics.page(OPEN, "gzip, deflate"))
     assert page.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
     assert page.headers["Content-Encoding"] == "gzip"
     samples = [
@@ -166,6 +166,31 @@ def test_the_format_is_what_was_asked_for() -> None:
     ]
     found = [sample.exemplar for sample in samples if sample.exemplar]
     assert [each.labels for each in found] == [{"object": "chat/llama", "pass_id": "7"}]
+
+
+def test_both_formats_tell_what_is_known_and_any_text_passes() -> None:
+    metrics = Metrics()
+    odd = replace(TROUBLED, key=Key("chat", "odd"), model='a "b\\c\nd', flops=float("inf"))
+    metrics.services.decided(odd.key, "LoadGrew", 1, 2)
+    metrics.services.show([HEALTHY, odd], now=2000.0)
+    wanted = {
+        (family.shown, *labels): value
+        for family, samples in metrics.services.families()
+        for labels, value in samples
+    }
+    for accept, families_of in (("", plain_families), (OPEN, open_families)):
+        text = asyncio.run(metrics.page(accept)).body.decode()
+        found = {
+            (sample.name, *sample.labels.values()): sample.value
+            for family in families_of(text)
+            for sample in family.samples
+            if "namespace" in sample.labels
+        }
+        assert found == wanted
+        # What is written once is written anew when the object is another one.
+        metrics.services.show([replace(HEALTHY, model="other"), odd], now=2000.0)
+        assert b'model="other"' in metrics.expose()
+        metrics.services.show([HEALTHY, odd], now=2000.0)
 
 
 def test_the_longest_names_make_a_valid_exemplar() -> None:
@@ -180,6 +205,7 @@ def test_every_metric_is_in_the_table_and_the_table_in_the_reference() -> None:
     metrics = Metrics()
     CacheMetrics(metrics.registry)
     told = {family.name for family in metrics.registry.collect()}
+    told |= {family.name for family, _ in metrics.services.families()}
     assert {name for name in told if not name.startswith("process_")} == {
         family.name for family in families.FAMILIES
     }
@@ -193,5 +219,6 @@ def test_names_and_words_are_as_prometheus_wants_them(family: families.Family) -
     assert not family.name.endswith(("_total", "_count", "_sum", "_bucket"))
     assert not re.search(r"_(ms|milliseconds|minutes|kb|mib|percent)(_|$)", family.name)
     assert family.help.endswith(".")
+    assert not set(family.help) & set('"\\\n')  # would have to be escaped
     assert len(family.help) > 20
     assert (family.type == "histogram") == bool(family.buckets)

@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.utils import floatToGoString
 
 Type = Literal["gauge", "counter", "histogram"]
 Group = Literal["process", "service", "cache"]
@@ -53,6 +54,19 @@ class Family:
         """As a histogram that observes."""
         return Histogram(self.name, self.help, self.labels, buckets=self.buckets, registry=registry)
 
+    def head(self, *, open_metrics: bool) -> str:
+        """What stands above its samples on a page; OpenMetrics names counters without a suffix."""
+        name = self.name if open_metrics else self.shown
+        return f"# HELP {name} {self.help}\n# TYPE {name} {self.type}\n"
+
+    def line(self, labels: Sequence[str], value: float) -> str:
+        """One sample on a page, with the values of its labels in their order."""
+        pairs = ",".join(
+            f'{name}="{_escaped(each)}"' for name, each in zip(self.labels, labels, strict=True)
+        )
+        number = floatToGoString(value)  # type: ignore[no-untyped-call]
+        return f"{self.shown}{{{pairs}}} {number}\n"
+
     def told(
         self, samples: Iterator[tuple[Sequence[str], float]]
     ) -> GaugeMetricFamily | CounterMetricFamily:
@@ -62,6 +76,10 @@ class Family:
         for labels, value in samples:
             family.add_metric(labels, value)
         return family
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
 RECONCILE: Final = Family(

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.exposition import choose_encoder, generate_latest, gzip_accepted
+from prometheus_client.exposition import choose_encoder, gzip_accepted
 
 from stoker.model.observed import Key
 from stoker.telemetry import families
@@ -24,6 +24,7 @@ from stoker.telemetry.servicemetrics import ServiceMetrics
 _NAMED: Final = 50
 # OpenMetrics bounds the names and values of an exemplar to 128 characters in all.
 _EXAMPLE_LIMIT: Final = 104
+_END: Final = b"# EOF\n"
 # The first levels take half of the text off for a tenth of the time that the last ones take.
 _COMPRESSION: Final = 3
 
@@ -58,7 +59,7 @@ class Metrics:
         self.blind_seconds = families.BLIND_SECONDS.gauge(self.registry)
         self.conditions = families.SERVICES.gauge(self.registry)
         families.BUILD.gauge(self.registry).labels(version=version("stoker")).set(1)
-        self.services = ServiceMetrics(self.registry)
+        self.services = ServiceMetrics()
         self._refreshers: list[Callable[[], None]] = []
         self._one_at_a_time = asyncio.Lock()
 
@@ -116,11 +117,16 @@ class Metrics:
 
     def expose(self) -> bytes:
         """The plain text, as it is now."""
-        return generate_latest(self.registry)
+        return self._page("", "").body
 
     def _page(self, accept: str, accept_encoding: str) -> Page:
         encode, content_type = choose_encoder(accept)
-        body = encode(self.registry)
+        open_metrics = content_type.startswith("application/openmetrics-text")
+        # The end of a page is part of OpenMetrics.
+        body = encode(self.registry).removesuffix(_END)
+        body += self.services.text(open_metrics=open_metrics).encode()
+        if open_metrics:
+            body += _END
         headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
         if gzip_accepted(accept_encoding):
             body = gzip.compress(body, _COMPRESSION, mtime=0)

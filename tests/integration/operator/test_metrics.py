@@ -34,7 +34,7 @@ def told(process: OperatorProcess, namespace: str) -> dict[tuple[str, ...], floa
         text = gzip.decompress(answer.read()).decode()
     return {
         (sample.name, *list(sample.labels.values())[1:]): sample.value
-        for family in text_string_to_metric_families(text)
+        for family in text_string_to_metric_families(text)  # type: ignore[no-untyped-call]
         for sample in family.samples
         if sample.labels.get("namespace") == namespace
     }

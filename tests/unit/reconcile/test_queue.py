@@ -185,3 +185,21 @@ async def test_a_worker_is_woken_again_when_it_said() -> None:
     loop.cancel()
     await asyncio.gather(loop, return_exceptions=True)
     assert passes[1] - passes[0] >= 0.5
+
+
+def test_a_key_waits_from_its_first_event_or_from_when_it_was_due() -> None:
+    schedule: Schedule[str] = Schedule()
+    schedule.add("a", 10.0)
+    schedule.add("a", 12.0)
+    assert schedule.pop(15.0) == "a"
+    assert schedule.waited("a", 15.0) == 5.0
+    schedule.add("a", 16.0)  # while it is worked on
+    schedule.done("a")
+    assert schedule.pop(18.0) == "a"
+    assert schedule.waited("a", 18.0) == 2.0
+    schedule.done("a")
+    schedule.add_at("a", 30.0)
+    assert schedule.pop(31.0) == "a"
+    assert schedule.waited("a", 31.0) == 1.0
+    assert schedule.waited("unknown", 31.0) == 0.0
+    assert schedule._since == {}

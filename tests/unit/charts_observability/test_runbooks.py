@@ -16,6 +16,7 @@ from stoker.naming import Component
 ROOT = Path(__file__).parents[3]
 BOOKS = ROOT / "docs" / "runbooks"
 PAGES = sorted(BOOKS.glob("Stoker*.md"))
+KINDS = [schema_of(SERVICE), schema_of(CACHE)]
 HEADINGS = ["Meaning", "Impact", "Diagnosis", "What to do"]
 VALUES = yaml.safe_load((ROOT / "charts/stoker/values.yaml").read_text())
 FIELD = re.compile(
@@ -44,9 +45,8 @@ def test_a_page_names_what_is_there(page: Path) -> None:
     text = page.read_text()
     recorded = {name for metric in names.VOCABULARY for name in (metric.name, *metric.series)}
     assert set(re.findall(r"stoker:[a-z0-9_:]+", text)) <= recorded
-    kinds = [schema_of(SERVICE), schema_of(CACHE)]
     for field in FIELD.findall(text):
-        assert any(field_of(schema, field) for schema in kinds), field
+        assert any(field_of(schema, field) for schema in KINDS), field
     for value in VALUE.findall(text):
         assert value_of(value.split(".")), value
     components = set(re.findall(r"stoker\.dev/component=(\w+)", text))

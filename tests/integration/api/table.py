@@ -25,6 +25,7 @@ TECHNIQUE = {"name": "prefixCaching", "state": "on", "reason": "Planned", "why":
 ESTIMATE = {"low": "1", "typical": "2", "high": "3"}
 RATE = {"type": "Pods", "value": 2, "periodSeconds": 60}
 WINDOW = {"cron": "0 8 * * 1-5", "duration": "10h", "minReplicas": 2}
+PRICES = {"input": "0.15", "output": "0.60"}
 ADAPTER = {"name": "a", "uri": "pvc://models/a"}
 # What a field excludes, so that it stands in an object of its own and not in EVERYTHING.
 ALONE: dict[str, dict[str, Any]] = {
@@ -38,6 +39,7 @@ SEEDS: dict[str, dict[str, Any]] = {
     "spec": {"model": {"uri": "pvc://models"}},
     "spec.model": {"uri": "pvc://models"},
     "spec.scaling": {"maxReplicas": 1000},
+    "spec.cost.publicPrice": PRICES,
     "spec.scaling.schedule[]": WINDOW,
     **{f"spec.scaling.behavior.{way}.policies[]": RATE for way in ("scaleUp", "scaleDown")},
     "spec.model.adapters[]": ADAPTER,
@@ -391,6 +393,14 @@ CASES = [
     ),
     Case("spec.scaling.budget.maxPerHour", "maxLength", "123456.1234", "123456.12345", LONG),
     Case("spec.scaling.budget.maxPerHour", "cel[0]", "0.01", "0.00", "must be more than 0"),
+    *(
+        case
+        for path in ("spec.cost.publicPrice.input", "spec.cost.publicPrice.output")
+        for case in (
+            Case(path, "pattern", "0.15", "$0.15", MATCH),
+            Case(path, "maxLength", "123456.7890", "123456.78901", LONG),
+        )
+    ),
     *_duration("spec.scaling.scaleToZeroAfter", ("10s", "24h"), ("9s", "24h1s"), DAY),
     *_duration("spec.scaling.scaleDownStabilization", ("0s", "1h"), ("1h1ms", "61m"), UP_TO_HOUR),
     # How it changes, and its address.
@@ -505,6 +515,7 @@ EVERYTHING: dict[str, Any] = {
                 "scaleDown": {"policies": [RATE], "selectPolicy": "Min"},
             },
         },
+        "cost": {"publicPrice": PRICES},
         "rollout": {"strategy": "rolling", "maxSurge": 1},
         "frontend": {"replicas": 1, "holdTimeout": "10m", "maxHeld": 500},
         "template": {
@@ -554,6 +565,7 @@ EVERYTHING: dict[str, Any] = {
                 }],
             },
         },
+        "cost": {"perHour": "1.10", "perDay": "26.40", "currency": "USD"},
         "revision": "a", "revisions": [REVISION],
         "load": LOAD, "lastScale": SCALE, "earlierScales": [SCALE], "conditions": [CONDITION],
         "scaling": {

@@ -103,5 +103,5 @@ def test_every_field_of_the_spec_is_a_factor_or_known_not_to_be() -> None:
         "optimization",
         "template",
     }
-    none_of_the_pods = {"replicas", "scaling", "rollout", "frontend"}
+    none_of_the_pods = {"replicas", "scaling", "rollout", "frontend", "cost"}
     assert set(type(worlds.spec()).model_fields) == known | none_of_the_pods

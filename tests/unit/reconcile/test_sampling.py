@@ -30,7 +30,7 @@ SCALED = replace(
 @pytest.mark.parametrize(
     ("service", "asked", "wanted", "calm"),
     [
-        (FIXED, False, False, True),
+        (FIXED, False, True, True),  # for its cost alone
         (FIXED, True, True, False),  # somebody else decides, and wants to know
         (SCALED, False, True, False),
         (SCALED, True, True, False),

@@ -74,7 +74,7 @@ def test_changes_are_told_with_their_reasons() -> None:
 def test_the_lives_of_all_pods_are_told() -> None:
     found = run(Script({0: 2, 50: 1, 100: 2}), setting(requests((0, 50, 2))))
     assert found.lives == (
-        Life(0.0, 0.0, math.inf),
-        Life(0.0, math.inf, 50.0),
-        Life(100.0, 300.0, math.inf),
+        Life(0.0, 0.0, 0.0, math.inf),
+        Life(0.0, math.inf, math.inf, 50.0),
+        Life(100.0, 200.0, 300.0, math.inf),
     )

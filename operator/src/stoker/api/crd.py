@@ -85,6 +85,9 @@ SERVICE = Definition(
         _column("Desired", ".status.desiredReplicas", "Replicas that are wanted.", kind="integer"),
         _column("Queue", ".status.queueDepth", "Waiting at the last decision.", kind="integer"),
         _column("Model", ".status.model.name", "The name that clients send."),
+        _column(
+            "$/h", ".status.cost.perHour", "What its replicas cost now, for an hour.", priority=1
+        ),
         _column("Plan", ".status.plan.summary", "What runs.", priority=1),
         _column("Reason", f"{_READY}.reason", "Why it is (not) ready."),
         _AGE,

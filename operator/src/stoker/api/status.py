@@ -140,6 +140,14 @@ class CapacityStatus(Resource):
     attempts: int = Field(description="Attempts in a row that did not bring all.")
 
 
+class CostStatus(Resource):
+    """What the replicas that are on a node cost now, by the catalogue; not a feed."""
+
+    per_hour: str = Field(description="For an hour.")
+    per_day: str = Field(description="For a day at this price.")
+    currency: str = Field(description="USD: what the catalogue's prices are in.")
+
+
 class Estimate(Resource):
     """What is expected, and how far off it may be."""
 
@@ -370,6 +378,7 @@ class InferenceServiceStatus(Resource):
         json_schema_extra=ATOMIC,
     )
     startup: StartupStatus | None = None
+    cost: CostStatus | None = None
     capacity: Annotated[list[CapacityStatus], no_duplicates(lambda each: each.accelerator)] = Field(
         default_factory=list,
         description="Accelerator types that brought no node in time.",

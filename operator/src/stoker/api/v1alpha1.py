@@ -21,6 +21,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from annotated_types import MaxLen
 from pydantic import ConfigDict, Field, model_validator
 
+from stoker.api.cost import Cost
 from stoker.api.fields import (
     ATOMIC,
     Duration,
@@ -264,6 +265,7 @@ class InferenceServiceSpec(Resource):
     rollout: Rollout = Field(default_factory=Rollout)
     frontend: Frontend = Field(default_factory=Frontend)
     template: Template = Field(default_factory=Template)
+    cost: Cost | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:

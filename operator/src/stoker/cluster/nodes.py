@@ -40,6 +40,8 @@ class Nodes:
         self._client = client
         self._accelerators = accelerators
         self._nodes: tuple[Node, ...] | None = None
+        self._by_name: dict[str, Node] = {}
+        self._missing: set[str] = set()  # asked for by name since the last list
         self._inventories: dict[Topology | None, Inventory] = {}
         self._asked: frozenset[str] = frozenset()  # labels to keep from now on
         self._known: frozenset[str] = frozenset()  # those that were kept when last listed
@@ -92,6 +94,25 @@ class Nodes:
             if topology is None or topology.admits(node.name, node.labels)
         )
 
+    async def named(self, name: str) -> Node | None:
+        """One node; None where it cannot be read.
+
+        A node that joined after the last list is looked for by itself: a pod is on it, and what it
+        costs depends on it. One that is not there is not looked for again before the next list.
+        """
+        if self._nodes is None:
+            return None
+        if name not in self._by_name and name not in self._missing:
+            self._missing.add(name)
+            query = {"fieldSelector": f"metadata.name={name}"}
+            try:
+                page = await self._client.get(NODE.path(None), query)
+            except (ClusterUnavailable, Refused, NotFound):
+                return None
+            for body in page.get("items") or ():
+                self._by_name[name] = node_of(body, self._accelerators, self._asked)
+        return self._by_name.get(name)
+
     async def refresh(self) -> bool:
         """List; whether something changed that a service should be looked at for."""
         async with self._listing:
@@ -109,11 +130,14 @@ class Nodes:
                         extra={"reason": "NodesNotRead"},
                     )
                 self._refused, self._nodes = True, None
+                self._by_name = {}
                 self._inventories.clear()
                 return before is not None
             if before is None:
                 _log.info("reads nodes: %d", len(nodes), extra={"reason": "NodesRead"})
             self._refused, self._known = False, asked
+            self._by_name = {node.name: node for node in nodes}
+            self._missing.clear()
             if nodes == before:
                 return False
             self._nodes = nodes

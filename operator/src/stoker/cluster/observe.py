@@ -12,13 +12,14 @@ from pydantic import ValidationError
 
 from stoker import naming
 from stoker.api.v1alpha1 import InferenceServiceSpec
+from stoker.cluster.asks import asks_of, ranks_of
 from stoker.cluster.claims import Claim, Claims
 from stoker.cluster.kinds import POD
 from stoker.cluster.nodes import Nodes
 from stoker.cluster.store import Store
 from stoker.cluster.used import used_cache
 from stoker.model import topology
-from stoker.model.inventory import Inventory
+from stoker.model.inventory import Inventory, Node
 from stoker.model.location import Location, UsedCache, confirmed, locate, source_of
 from stoker.model.observed import (
     ContainerFailure,
@@ -38,6 +39,7 @@ _PRESENT: Final = frozenset({"Pending", "Running"})
 _MOUNTING: Final = frozenset(
     {Component.ENGINE, Component.FOLLOWER, Component.FACTS, Component.CACHE}
 )
+_COMPUTING: Final = frozenset({Component.ENGINE, Component.FOLLOWER})
 _TERMINATION_LIMIT: Final = 4096
 _MESSAGE_LIMIT: Final = 1024
 
@@ -68,6 +70,7 @@ class Observer:
         location = confirmed(meant, uids)
         if location is None and meant is not None and meant.claim not in self._engine_claims:
             del claims[meant.claim]  # nothing is to be mounted from it
+        pods = self.pods(key)
         return Observed(
             service=service,
             location=location,
@@ -75,11 +78,12 @@ class Observer:
             objects=tuple(
                 observed_object(kind, child) for kind, child in children if kind != POD.name
             ),
-            pods=self.pods(key),
+            pods=pods,
             claims={name: claim.phase for name, claim in claims.items()},
             claim_uids=uids,
             shared_facts=self._shared_facts(service, location, uids),
             inventory=await self._inventory(service, location, claims),
+            nodes=await self._nodes_of(pods),
         )
 
     def pods(self, key: Key) -> tuple[ObservedPod, ...]:
@@ -162,6 +166,14 @@ class Observer:
             if nodes:
                 place = (place or topology.anywhere(name)).held_on(nodes)
         return await self._nodes.inventory(place)
+
+    async def _nodes_of(self, pods: Iterable[ObservedPod]) -> dict[str, Node]:
+        """The nodes that engines are on, as far as nodes are read."""
+        if self._nodes is None:
+            return {}
+        names = {pod.node for pod in pods if pod.node and pod.component in _COMPUTING}
+        found = {name: await self._nodes.named(name) for name in sorted(names)}
+        return {name: node for name, node in found.items() if node is not None}
 
     def _mounted_on(self, namespace: str, claim: str) -> set[str]:
         """Nodes where pods of any service mount this claim, as far as they are ours."""
@@ -297,6 +309,9 @@ def observed_pod(body: Body) -> ObservedPod:
         deletion_cost=_deletion_cost(metadata),
         gated=scheduled.get("reason") == "SchedulingGated",
         awaits_model=any(map(_awaits, statuses)),
+        asks=asks_of(spec),
+        ranks=ranks_of(spec),
+        selector=tuple(sorted((spec.get("nodeSelector") or {}).items())),
     )
 
 

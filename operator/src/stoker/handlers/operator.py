@@ -50,6 +50,7 @@ from stoker.reconcile.refresh import Refresh
 from stoker.reconcile.service import ServiceReconciler
 from stoker.settings import Pod, Settings
 from stoker.telemetry.cachemetrics import CacheMetrics
+from stoker.telemetry.costmetrics import CostMetrics
 from stoker.telemetry.hints import Hints
 from stoker.telemetry.metrics import Metrics
 from stoker.telemetry.sampler import Samplers
@@ -150,6 +151,7 @@ class Operator:
             events=events,
             samplers=self._samplers,
             metrics=self._metrics,
+            costs=CostMetrics(self._metrics.registry, self._clock, platform),
             interest=self._interest,
         )
         self._preloads = PreloadLists(

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from stoker.catalog.gpus import Gpu
 from stoker.model import reasons
+from stoker.model.billing import Capacity, capacity_of
 from stoker.model.plan import Verdict
 from stoker.model.platform import AcceleratorPlatform
 from stoker.model.topology import Topology
@@ -50,6 +51,7 @@ class Node:
     labels: Mapping[str, str]  # topology alone, and what was asked for
     driver: int | None = None  # NVIDIA driver branch, where a label tells
     memory_bytes: int | None = None  # of a whole device, where a label tells
+    capacity: Capacity | None = None  # spot or on demand, where a label tells
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,7 @@ def node_of(
         # Mistaken labels hold the version of CUDA, which has two digits.
         driver=int(branch) if branch.isdecimal() and int(branch) >= 100 else None,
         memory_bytes=int(memory) * _MIB if memory.isdecimal() and int(memory) > 0 else None,
+        capacity=capacity_of(labels),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 
 from stoker.api import v1alpha1
 from stoker.api.v1alpha1 import InferenceServiceSpec
-from stoker.model.inventory import Inventory
+from stoker.model.inventory import Inventory, Node
 from stoker.model.load import Load
 from stoker.model.location import Location, UsedCache
 from stoker.model.past import Past
@@ -90,6 +90,9 @@ class ObservedPod:
     deletion_cost: int = 0
     gated: bool = False  # somebody keeps it from the scheduler, as a queue does
     awaits_model: bool = False  # its node does not have the model yet
+    asks: tuple[tuple[str, int], ...] = ()  # extended resources, and how many of each
+    ranks: int = 1  # that it computes, where it asks for none
+    selector: tuple[tuple[str, str], ...] = ()  # of nodes
 
 
 class Owned(Protocol):
@@ -151,6 +154,8 @@ class Observed:
     shared_facts: str | None = None
     # What nodes have that can reach the model's volume; None where nodes are not read.
     inventory: Inventory | None = None
+    # The nodes that its pods are on, as far as nodes are read, by name.
+    nodes: Mapping[str, Node] = field(default_factory=dict)
     # Tokens that the KV cache of each ready engine pod holds, as the engine says, by pod.
     kv_tokens: Mapping[str, int] = field(default_factory=dict)
     # The last two windows of times of the revision that the status names, the older first.

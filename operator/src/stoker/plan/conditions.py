@@ -37,7 +37,7 @@ STALLED: Final = "Stalled"
 Check = Callable[[Situation], Finding]
 
 # All of them at once leave room for the plan: the status stays below 16 KiB.
-MESSAGE_LIMIT: Final = 400
+MESSAGE_LIMIT: Final = 384
 
 
 def judge(situation: Situation) -> tuple[Condition, ...]:

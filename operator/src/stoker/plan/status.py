@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from stoker import naming
+from stoker.cost import prices
 from stoker.model import reasons
 from stoker.model.load import Load
 from stoker.model.location import Location
@@ -29,6 +30,7 @@ LOAD_REFRESH_S: Final = 60.0
 # to tell; a service whose claim has a longer name waits where its cache is deleted and made again.
 REVISION_LIMIT: Final = 40
 CLAIM_LIMIT: Final = 63
+HOURS_PER_DAY: Final = 24
 _REVISIONS_LIMIT: Final = 10
 _ABNORMAL_WHEN_TRUE: Final = frozenset({NAME_TAKEN, NODES_UNSUITABLE, SCALED_BY_OTHERS})
 # Conditions that say "not so" without anything being wrong.
@@ -85,10 +87,26 @@ def build_status(
     startup = _startup(situation, before)
     if startup is not None:
         status["startup"] = startup
+    cost = _cost(situation, platform)
+    if cost is not None:
+        status["cost"] = cost
     status.update(decisions.changes(before, situation.scale, now))
     if situation.capacity.refused:
         status["capacity"] = capacity.status_of(situation.capacity)
     return status
+
+
+def _cost(situation: Situation, platform: Platform) -> Mapping[str, str] | None:
+    """What runs costs now; None where the price of any of it is unknown."""
+    charges = prices.charges_of(situation.observed, platform)
+    if prices.unpriced(charges):
+        return None
+    hour = sum(prices.price_now(charges).values())
+    return {
+        "perHour": f"{hour:.2f}",
+        "perDay": f"{hour * HOURS_PER_DAY:.2f}",
+        "currency": prices.CURRENCY,
+    }
 
 
 def _startup(situation: Situation, before: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -37,6 +37,7 @@ from stoker.plan.windows import Windows
 from stoker.reconcile.ending import Passes, tags
 from stoker.reconcile.ends import Ends
 from stoker.reconcile.steady import Steady
+from stoker.telemetry.costmetrics import CostMetrics
 from stoker.telemetry.metrics import Metrics
 from stoker.telemetry.sampler import Samplers
 
@@ -66,6 +67,7 @@ class ServiceReconciler:
         events: EventPoster,
         samplers: Samplers,
         metrics: Metrics,
+        costs: CostMetrics,
         interest: Interest,
     ) -> None:
         self._clock = clock
@@ -76,6 +78,7 @@ class ServiceReconciler:
         self._events = events
         self._samplers = samplers
         self._metrics = metrics
+        self._costs = costs
         self._interest = interest
         self._histories: dict[Key, History] = {}
         self._windows: dict[Key, Windows] = {}
@@ -115,6 +118,7 @@ class ServiceReconciler:
         scale = autoscale.decide_service(observed, load, history, self._platform, now)
         self._histories[key] = scale.history
         self._metrics.services.limited(key, by_budget=scale.verdict.reason == reasons.WITHIN_BUDGET)
+        self._costs.look(observed, scale.replicas)
         blind = earliest(None if calm else now.monotonic + _LOOK_AGAIN_S, asked_until)
         steady = self._steady.pop(key, None)
         if steady is not None and steady.holds(observed, scale, now.monotonic):
@@ -210,6 +214,7 @@ class ServiceReconciler:
 
     def _forget(self, key: Key) -> None:
         self._samplers.ensure(key, wanted=False)
+        self._costs.forget(key)
         self._interest.forget(key)
         self._histories.pop(key, None)
         self._windows.pop(key, None)
@@ -225,10 +230,14 @@ class ServiceReconciler:
 
 
 def sampling_of(service: ObservedService, *, asked: bool) -> tuple[bool, bool]:
-    """Whether a service is sampled, and whether calmly: a fixed number alone needs no samples."""
+    """Whether a service is sampled, and whether calmly.
+
+    A fixed number of replicas needs no samples to be kept. It is looked at calmly all the same:
+    whether replicas serve or are idle is a question of money.
+    """
     scales = service.spec is not None and service.spec.scaling is not None
     soon = scales or asked or lacks_report(service.status)
-    return soon or measured.lacks_times(service.status), not soon
+    return soon or service.spec is not None, not soon
 
 
 def _pending(observed: Observed, now: Moment) -> float | None:

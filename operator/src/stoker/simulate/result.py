@@ -42,9 +42,13 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """One pod: when it was made, answered, and went; infinity where it did not within the run."""
+    """One pod: when it was made, got its node, answered, and went.
+
+    Infinity where it did not within the run.
+    """
 
     created: float
+    placed: float
     ready: float
     deleted: float
 
@@ -186,7 +190,13 @@ def short_spells(need: Need, pods: Sequence[Pod], end_s: float) -> list[float]:
 
 def _life(pod: Pod, end_s: float) -> Life:
     ready = pod.ready if pod.ready <= min(pod.deleted, end_s) else math.inf
-    return Life(pod.created, ready, pod.deleted)
+    placed = pod.created + pod.node_after_s
+    return Life(
+        pod.created,
+        placed if placed <= min(pod.deleted, end_s) else math.inf,
+        ready,
+        pod.deleted,
+    )
 
 
 def _bill(pods: Sequence[Pod], end_s: float) -> tuple[float, float, int]:

@@ -6,8 +6,8 @@ every two seconds, idle ones rarely, and at zero, where nothing but the frontend
 one small statistics page many times a second, so that the first request that is held wakes the
 service at once. A frontend that pushes a hint is looked at immediately at zero, and soon where
 replicas are idle; a lost hint costs one pause. A service whose number of replicas is fixed has
-nothing to decide by its load; it is looked at calmly, twice a minute, until its engines' times are
-known.
+nothing to decide by its load; it is looked at calmly, twice a minute, for its cost alone: idle or
+not.
 
 Who has to answer: every frontend that is ready, and every engine that is ready and stays. Draining
 frontends are asked too, as they may hold requests, but may be silent. Whoever must answer and does

@@ -202,3 +202,32 @@ def test_the_document_shows_what_works() -> None:
     own = gpus_of({n: AcceleratorSettings.model_validate(e) for s in shown for n, e in s.items()})
     assert own["nvidia-l4-shared"].price_per_hour == pytest.approx(0.71 / 4)
     assert own["nvidia-rtx-5090"].compute_capability == (12, 0)
+
+
+SPOT = {"nvidia.com/gpu.product": "NVIDIA-L4", "karpenter.sh/capacity-type": "spot"}
+
+
+@pytest.mark.parametrize(
+    ("hardware", "price"),
+    [
+        ({}, GPUS["nvidia-l4"].spot_price_per_hour),
+        ({"spotPricePerHour": 0.3}, 0.3),
+        ({"pricePerHour": 0.28}, 0.28),  # of an entry for spot nodes alone
+        ({"pricePerHour": 0.71, "spotPricePerHour": 0.3}, 0.3),
+    ],
+)
+def test_an_entry_for_spot_nodes_costs_the_spot_price(
+    hardware: dict[str, float], price: float
+) -> None:
+    entry = {"like": "nvidia-l4", "nodeSelector": SPOT, "hardware": hardware}
+    found = resolved(nvidia_l4_spot=entry, nvidia_l4={})
+    spot = found["nvidia-l4-spot"]
+    assert (spot.price_per_hour, spot.spot_price_per_hour) == (price, price)
+    assert found["nvidia-l4"] == GPUS["nvidia-l4"]
+
+
+def test_an_entry_like_one_for_spot_nodes_is_for_spot_nodes_too() -> None:
+    entry = {"like": "nvidia-l4", "nodeSelector": SPOT, "hardware": {"spotPricePerHour": 0.4}}
+    half = {"like": "nvidia-l4-spot", "share": 0.5}
+    found = resolved(nvidia_l4_spot=entry, half=half)
+    assert found["half"].price_per_hour == pytest.approx(0.2)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stoker.catalog.capacity import Capacity
 from stoker.cost.ledger import KEPT_S, Ledger, advance, hold
 from stoker.cost.prices import Charge, Share, charges_of
-from stoker.model.billing import Capacity
 from stoker.model.moment import Moment
 from tests.unit.cost.worlds import PLATFORM, PRICE, at, load, look, pod
 

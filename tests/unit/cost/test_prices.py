@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from stoker.catalog.capacity import Capacity, capacity_of
 from stoker.cost.prices import Share, charges_of, price_now, price_of, unpriced
-from stoker.model.billing import Capacity, capacity_of
 from stoker.model.platform import AcceleratorPlatform
 from stoker.naming import Component
 from tests.unit.cost.worlds import GPUS, L4, PLATFORM, PRICE, SPOT, load, look, node, pod

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from stoker.catalog.capacity import Capacity
 from stoker.cost.ledger import Ledger, advance
 from stoker.cost.prices import Share, charges_of
-from stoker.model.billing import Capacity
 from stoker.simulate.policy import Bounds, Decision, Policy, Sample, Setting, Snapshot, Targets
 from stoker.simulate.registry import policy_of
 from stoker.simulate.run import Conditions, simulate

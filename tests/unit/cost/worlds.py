@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from stoker.model.billing import Capacity
+from stoker.catalog.capacity import Capacity
 from stoker.model.inventory import Node
 from stoker.model.load import EngineSample, Load
 from stoker.model.moment import Moment

@@ -8,7 +8,9 @@ for: it is left out.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
+from stoker.catalog.capacity import Capacity, capacity_of
 from stoker.catalog.gpus import Gpu
 from stoker.catalog.hardware import CatalogError, Marks, gpu_of, part_of, unknown
 from stoker.catalog.load import builtin_engines, builtin_gpus, builtin_marks
@@ -33,7 +35,7 @@ def gpus_of(accelerators: Mapping[str, AcceleratorSettings]) -> dict[str, Gpu]:
             problems.append(str(error))
             continue
         if gpu is not None:
-            found[name] = gpu
+            found[name] = _priced(gpu, accelerator, marked(name, accelerators))
         elif accelerator.share != 1:
             problems.append(f"accelerators.{name}.share: of what? Write `like:` with a known type")
     if problems:
@@ -98,6 +100,23 @@ def _resolve(
     if base is not None and entry.share < 1:
         base = part_of(base, entry.share)
     return gpu_of(where, name, entry.hardware, base, entry.resource)
+
+
+def _priced(gpu: Gpu, given: AcceleratorSettings, entry: AcceleratorSettings) -> Gpu:
+    """The type at the spot price, where its nodes are spot nodes alone.
+
+    A `pricePerHour` that stands in such an entry itself is the price of these nodes.
+    """
+    if capacity_of(entry.node_selector) is not Capacity.SPOT:
+        return gpu
+    own = given.hardware
+    price = (
+        own.spot_price_per_hour
+        or own.price_per_hour
+        or gpu.spot_price_per_hour
+        or gpu.price_per_hour
+    )
+    return replace(gpu, price_per_hour=price, spot_price_per_hour=price)
 
 
 def _usual(marks: Marks) -> AcceleratorSettings:

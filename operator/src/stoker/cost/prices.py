@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from stoker.catalog.capacity import Capacity, capacity_of
 from stoker.catalog.gpus import Gpu
-from stoker.model.billing import Capacity, capacity_of
 from stoker.model.inventory import Node
 from stoker.model.observed import Observed, ObservedPod
 from stoker.model.platform import AcceleratorPlatform, Platform

@@ -20,9 +20,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from stoker.catalog.capacity import Capacity, capacity_of
 from stoker.catalog.gpus import Gpu
 from stoker.model import reasons
-from stoker.model.billing import Capacity, capacity_of
 from stoker.model.plan import Verdict
 from stoker.model.platform import AcceleratorPlatform
 from stoker.model.topology import Topology

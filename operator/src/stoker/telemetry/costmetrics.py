@@ -14,11 +14,11 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from stoker.catalog.capacity import Capacity
 from stoker.clock import Clock
 from stoker.cost import figures, ledger, prices
 from stoker.cost.ledger import Ledger
 from stoker.cost.prices import Charge
-from stoker.model.billing import Capacity
 from stoker.model.moment import Moment
 from stoker.model.observed import Key, Observed
 from stoker.model.platform import Platform

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from charts.observability import alerts, dashboards, recording, rulefile, services
+from charts.observability import alerts, costs, dashboards, recording, rulefile, services
 
 
 def files() -> Mapping[str, str]:
     """Path to content. Each source adds its own here."""
-    recorded = (*recording.groups(), *services.groups())
+    recorded = (*recording.groups(), *services.groups(), *costs.groups())
     return {
         "rules/alerts.yaml": rulefile.text("Symptoms, each with a runbook.", alerts.GROUPS),
         "rules/recording.yaml": rulefile.text("One vocabulary for what engines tell.", recorded),

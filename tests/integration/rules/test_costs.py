@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from charts.observability import costs, names
+from charts.observability import costnames, costs, names
 from charts.observability.rulefile import Rule
 from tests.support.promtool import Case
 
@@ -55,7 +55,7 @@ def spent(**per_second: float) -> dict[str, str]:
     """The recorded rates."""
     found: dict[str, str] = {}
     for share, rate in per_second.items():
-        found |= stays(f'{names.COST_RATE}{{{R1},share="{share}"}}', rate)
+        found |= stays(f'{costnames.COST_RATE}{{{R1},share="{share}"}}', rate)
     return found
 
 
@@ -69,8 +69,8 @@ GIVEN = stays(f"{names.PROMPT_TOKENS_RATE}{{{R1}}}", 200.0)
 CACHED = grows(f'{names.PREFIX_CACHE_HITS}{{{R1},pod="p"}}', 100.0)
 MADE = stays(f"{names.GENERATION_TOKENS_RATE}{{{R1}}}", 100.0)
 RATIO = stays(f"stoker_service_token_cost_ratio{{{WHO}}}", 4.0)
-COMPUTED = stays(f"{names.COMPUTED_TOKENS_RATE}{{{R1}}}", 100.0)
-WEIGHED = stays(f"{names.TOKEN_COST_RATIO}{{{WHO}}}", 4.0)
+COMPUTED = stays(f"{costnames.COMPUTED_TOKENS_RATE}{{{R1}}}", 100.0)
+WEIGHED = stays(f"{costnames.TOKEN_COST_RATIO}{{{WHO}}}", 4.0)
 ALL = SPENT | REQUESTS | GIVEN | COMPUTED | MADE | WEIGHED
 # 100 computed tokens of input and 100 x 4 of output share 1.5 cents a second.
 INPUT = 0.015 / 500 * 1e6 * 100 / 200
@@ -78,7 +78,7 @@ OUTPUT = 0.015 / 500 * 1e6 * 4
 # Each second two requests end, of 3 s together; nine in ten end within a second.
 LASTED = grows(f'{names.E2E.sum}{{{R1},pod="p"}}', 3.0)
 TIMES = {
-    **stays(f"{names.E2E_TIME_RATE}{{{WHO}}}", 3.0),
+    **stays(f"{costnames.E2E_TIME_RATE}{{{WHO}}}", 3.0),
     **stays(f'{names.E2E_BUCKETS_RATE}{{{WHO},le="1.0"}}', 1.8),
     **stays(f'{names.E2E_BUCKETS_RATE}{{{WHO},le="2.0"}}', 2.0),
     **stays(f'{names.E2E_BUCKETS_RATE}{{{WHO},le="+Inf"}}', 2.0),
@@ -92,28 +92,29 @@ RATES = [
     case("a price is told once", {
         f'stoker_service_price_dollars_per_hour{{{R1},capacity="spot",job="{job}"}}': "0.48x300"
         for job in ("a", "b")
-    }, names.PRICE, {f'{{{R1},capacity="spot"}}': 0.48}),
-    case("dollars a second", COUNTED, names.COST_RATE, {
+    }, costnames.PRICE, {f'{{{R1},capacity="spot"}}': 0.48}),
+    case("dollars a second", COUNTED, costnames.COST_RATE, {
         f'{{{R1},share="serving"}}': 0.01, f'{{{R1},share="idle"}}': 0.005,
     }),
-    case("cached tokens are not computed", GIVEN | CACHED, names.COMPUTED_TOKENS_RATE,
+    case("cached tokens are not computed", GIVEN | CACHED, costnames.COMPUTED_TOKENS_RATE,
          {f"{{{R1}}}": 100.0}),
-    case("without a prefix cache all are", GIVEN, names.COMPUTED_TOKENS_RATE,
+    case("without a prefix cache all are", GIVEN, costnames.COMPUTED_TOKENS_RATE,
          {f"{{{R1}}}": 200.0}),
-    case("the time of all requests", LASTED, names.E2E_TIME_RATE, {f"{{{WHO}}}": 3.0}),
-    case("a ratio by the plan", RATIO | LASTED, names.TOKEN_COST_RATIO, {f"{{{WHO}}}": 4.0}),
+    case("the time of all requests", LASTED, costnames.E2E_TIME_RATE, {f"{{{WHO}}}": 3.0}),
+    case("a ratio by the plan", RATIO | LASTED, costnames.TOKEN_COST_RATIO, {f"{{{WHO}}}": 4.0}),
     # 2 s of decoding for 100 tokens, 0.5 s of prefill for 100 that were computed.
     case("a ratio by time where there is no plan", {
         **LASTED, **GIVEN, **CACHED,
         **grows(f'{names.TTFT.sum}{{{R1},pod="p"}}', 1.0),
         **grows(f'{names.QUEUE_TIME.sum}{{{R1},pod="p"}}', 0.5),
         **grows(f'{names.GENERATION_TOKENS}{{{R1},pod="p"}}', 100.0),
-    }, names.TOKEN_COST_RATIO, {f"{{{WHO}}}": 4.0}),
+    }, costnames.TOKEN_COST_RATIO, {f"{{{WHO}}}": 4.0}),
     # 200 x 0.15 + 100 x 0.60 for a million tokens.
-    case("a public API", GIVEN | MADE | PUBLIC, names.PUBLIC_COST_RATE, {f"{{{WHO}}}": 90 / 1e6}),
-    case("no public price, no comparison", GIVEN | MADE, names.PUBLIC_COST_RATE, {}),
+    case("a public API", GIVEN | MADE | PUBLIC, costnames.PUBLIC_COST_RATE,
+         {f"{{{WHO}}}": 90 / 1e6}),
+    case("no public price, no comparison", GIVEN | MADE, costnames.PUBLIC_COST_RATE, {}),
     case("a static fleet", stays(f"stoker_service_static_price_dollars_per_hour{{{WHO}}}", 7.2),
-         names.STATIC_COST_RATE, {f"{{{WHO}}}": 0.002}),
+         costnames.STATIC_COST_RATE, {f"{{{WHO}}}": 0.002}),
 ]  # fmt: skip
 
 
@@ -134,14 +135,14 @@ def windows(window: str, seconds: int) -> list[Case]:
         return {of_input: INPUT, of_output: OUTPUT}
 
     return [
-        after("dollars", raw, names.COST[window], sums),
-        after("shares", SPENT, names.COST_SHARE[window], shares),
-        after("a request", ALL, names.COST_PER_REQUEST[window], {f"{{{WHO}}}": 0.0075}),
-        after("no request, no cost of one", SPENT, names.COST_PER_REQUEST[window], {}),
-        after("tokens", ALL, names.COST_PER_TOKEN[window], directions(WHO)),
-        after("of a revision", ALL, names.REVISION_COST_PER_REQUEST[window],
+        after("dollars", raw, costnames.COST[window], sums),
+        after("shares", SPENT, costnames.COST_SHARE[window], shares),
+        after("a request", ALL, costnames.COST_PER_REQUEST[window], {f"{{{WHO}}}": 0.0075}),
+        after("no request, no cost of one", SPENT, costnames.COST_PER_REQUEST[window], {}),
+        after("tokens", ALL, costnames.COST_PER_TOKEN[window], directions(WHO)),
+        after("of a revision", ALL, costnames.REVISION_COST_PER_REQUEST[window],
               {f"{{{R1}}}": 0.0075}),
-        after("tokens of one", ALL, names.REVISION_COST_PER_TOKEN[window], directions(R1)),
+        after("tokens of one", ALL, costnames.REVISION_COST_PER_TOKEN[window], directions(R1)),
     ]  # fmt: skip
 
 
@@ -149,10 +150,10 @@ WINDOWS = [
     *windows("1h", 3600),
     *windows("1d", 86_400),
     # A mean of 1.5 s and a P95 of 1.5 s: serving as it is, and what serves nobody on top.
-    case("a dear request", ALL | TIMES, names.COST_PER_REQUEST_P95["1h"],
+    case("a dear request", ALL | TIMES, costnames.COST_PER_REQUEST_P95["1h"],
          {f"{{{WHO}}}": (0.01 * 1.5 / 1.5 + 0.005) / 2}, "25h", "5m"),
     case("nothing but serving", spent(serving=0.01) | REQUESTS | TIMES,
-         names.COST_PER_REQUEST_P95["1h"], {f"{{{WHO}}}": 0.005}, "25h", "5m"),
+         costnames.COST_PER_REQUEST_P95["1h"], {f"{{{WHO}}}": 0.005}, "25h", "5m"),
 ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
 from stoker.catalog.capacity import Capacity
+from stoker.model.observed import Key
 from stoker.telemetry.costmetrics import CostMetrics
 from tests.unit.cost.worlds import PLATFORM, PRICE, SPOT, at, load, look, node, pod
 
@@ -107,3 +109,18 @@ def test_nothing_is_left_of_a_service_that_is_gone() -> None:
     page.costs.forget(observed.service.key)
     assert page.read(20) == {}
     page.costs.forget(observed.service.key)  # twice is no error
+
+
+def test_a_thousand_services_of_one_replica() -> None:
+    """What they add to a page whose every byte is counted: five lines of a service each."""
+    page = Page()
+    for number in range(1000):
+        observed = look(pod(ready=0), counted=load(0, chat_0=1), status=STATUS)
+        key = Key(f"team-{number % 40}", f"assistant-{number:04}")
+        service = replace(observed.service, key=key)
+        page.look(0, replace(observed, service=service))
+    page.clock.now = 60
+    text = generate_latest(page.registry)
+    assert text.count(b"stoker_service_cost_dollars_total{") == 1000
+    assert len(text) < 600_000
+    assert len(gzip.compress(text, 1)) < 60_000

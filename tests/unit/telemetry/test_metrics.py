@@ -12,12 +12,15 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
 from prometheus_client.parser import text_string_to_metric_families as plain_families
 
+from stoker.clock import SystemClock
 from stoker.model.figures import ServiceFigures
 from stoker.model.observed import Key
 from stoker.telemetry import families, reference
 from stoker.telemetry.cachemetrics import CacheMetrics
+from stoker.telemetry.costmetrics import CostMetrics
 from stoker.telemetry.metrics import Metrics
 from stoker.telemetry.servicemetrics import ServiceMetrics
+from tests.unit.cost.worlds import PLATFORM
 
 OPEN = "application/openmetrics-text;version=1.0.0"
 REPOSITORY = Path(__file__).parents[3]
@@ -204,6 +207,7 @@ def test_the_longest_names_make_a_valid_exemplar() -> None:
 def test_every_metric_is_in_the_table_and_the_table_in_the_reference() -> None:
     metrics = Metrics()
     CacheMetrics(metrics.registry)
+    CostMetrics(metrics.registry, SystemClock(), PLATFORM)
     told = {family.name for family in metrics.registry.collect()}
     told |= {family.name for family, _ in metrics.services.families()}
     assert {name for name in told if not name.startswith("process_")} == {

@@ -6,12 +6,12 @@ it is asked for, so a service that is gone leaves none behind. Lines that say no
 at zero too, for an average over a day must count the hours without a replica.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from prometheus_client import CollectorRegistry, Metric
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from stoker.catalog.capacity import Capacity
@@ -23,8 +23,11 @@ from stoker.model.moment import Moment
 from stoker.model.observed import Key, Observed
 from stoker.model.platform import Platform
 from stoker.model.work import Work
+from stoker.telemetry import families
+from stoker.telemetry.families import Family
 
-_SERVICE: Final = ("namespace", "service")
+Sample = tuple[Sequence[str], float]
+
 # A hundred-thousandth of a cent is enough for anybody, and shorter than a float.
 _DIGITS: Final = 7
 
@@ -68,83 +71,42 @@ class CostMetrics(Collector):
         """Drop a service that is gone."""
         self._accounts.pop(key, None)
 
-    def describe(self) -> list[Metric]:
-        """Nothing is known of a registry's names before the first scrape."""
-        return list(_Families())
+    def describe(self) -> Iterable[Metric]:
+        """Every name, so that no other collector takes one."""
+        return [family.told(iter(())) for family in families.OF_COST]
 
     def collect(self) -> Iterator[Metric]:
-        """All series, now."""
+        """Every series of every service, in whatever thread: a ledger is a value."""
         now = self._now()
-        families = _Families()
+        samples: dict[Family, list[Sample]] = {family: [] for family in families.OF_COST}
         for key, account in sorted(self._accounts.items(), key=lambda each: str(each[0])):
-            held = ledger.hold(account.ledger, now)
-            _tell(families, [key.namespace, key.name], account, held)
-        yield from families
+            service = (key.namespace, key.name)
+            for family, labels, value in _told(account, ledger.hold(account.ledger, now)):
+                samples[family].append(((*service, *labels), round(value, _DIGITS)))
+        for family, found in samples.items():
+            yield family.told(iter(found))
 
     def _now(self) -> Moment:
         return Moment(self._clock.monotonic(), self._clock.unix())
 
 
-class _Families:
-    """One family for each name."""
-
-    def __init__(self) -> None:
-        self.price = GaugeMetricFamily(
-            "stoker_service_price_dollars_per_hour",
-            "What all replicas of a service that are on a node cost now, by the catalogue.",
-            labels=[*_SERVICE, "revision", "capacity"],
-        )
-        self.cost = CounterMetricFamily(
-            "stoker_service_cost_dollars",
-            "What replicas have cost since this operator began to look, by what their time was "
-            "for: serving, idle, starting, ending, or unknown where requests could not be counted.",
-            labels=[*_SERVICE, "revision", "share"],
-        )
-        self.unpriced = GaugeMetricFamily(
-            "stoker_service_unpriced_accelerators",
-            "Accelerators in use that the catalogue has no price for; the cost is without them.",
-            labels=[*_SERVICE, "revision"],
-        )
-        self.static = GaugeMetricFamily(
-            "stoker_service_static_price_dollars_per_hour",
-            "What the most replicas of the last 24 hours would cost if they ran all the time.",
-            labels=_SERVICE,
-        )
-        self.ratio = GaugeMetricFamily(
-            "stoker_service_token_cost_ratio",
-            "What a token of output costs of a replica, over what one of input costs; by the plan.",
-            labels=_SERVICE,
-        )
-        self.public = GaugeMetricFamily(
-            "stoker_service_public_price_dollars",
-            "What a public API takes for a million tokens, as the service's spec says.",
-            labels=[*_SERVICE, "direction"],
-        )
-
-    def __iter__(self) -> Iterator[Metric]:
-        yield from (self.price, self.cost, self.unpriced, self.static, self.ratio, self.public)
-
-
-def _tell(families: _Families, service: list[str], account: _Account, held: Ledger) -> None:
-    def add(family: Any, labels: list[str], value: float) -> None:  # noqa: ANN401 - two kinds
-        family.add_metric([*service, *labels], round(value, _DIGITS))
-
+def _told(account: _Account, held: Ledger) -> Iterator[tuple[Family, tuple[str, ...], float]]:
+    """Lines of one service, without what all of them share."""
     charges = tuple(held.billed.values())
-    lacking = prices.unpriced(charges)
     for (revision, capacity), price in sorted(_prices(charges, account.revision).items()):
-        add(families.price, [revision, capacity.value], price)
-    for revision, count in sorted(lacking.items()):
-        add(families.unpriced, [revision], count)
+        yield families.PRICE, (revision, capacity.value), price
+    for revision, count in sorted(prices.unpriced(charges).items()):
+        yield families.UNPRICED, (revision,), count
     for (revision, share), dollars in sorted(held.dollars.items()):
         if round(dollars, _DIGITS) > 0:
-            add(families.cost, [revision, share.value], dollars)
+            yield families.COST, (revision, share.value), dollars
     if held.peak > 0:
-        add(families.static, [], held.peak)
+        yield families.STATIC_PRICE, (), held.peak
     if account.ratio is not None:
-        add(families.ratio, [], float(f"{account.ratio:.3g}"))
+        yield families.TOKEN_RATIO, (), float(f"{account.ratio:.3g}")
     if account.public is not None:
         for direction, price in zip(("input", "output"), account.public, strict=True):
-            add(families.public, [direction], price)
+            yield families.PUBLIC_PRICE, (direction,), price
 
 
 def _prices(

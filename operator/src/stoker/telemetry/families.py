@@ -321,6 +321,51 @@ CACHE_VERIFICATIONS: Final = Family(
     leader=True,
 )
 
+PRICE: Final = Family(
+    "stoker_service_price_dollars_per_hour",
+    "gauge",
+    "What all replicas of a service that are on a node cost now, by the catalogue, spot and on "
+    "demand apart; 0 without any.",
+    (*_SERVICE, "revision", "capacity"),
+    leader=True,
+)
+COST: Final = Family(
+    "stoker_service_cost_dollars",
+    "counter",
+    "What replicas have cost since this operator began to look, by what their time was for: "
+    "serving, idle, starting, ending, or unknown where requests could not be counted.",
+    (*_SERVICE, "revision", "share"),
+    leader=True,
+)
+UNPRICED: Final = Family(
+    "stoker_service_unpriced_accelerators",
+    "gauge",
+    "Accelerators in use that the catalogue has no price for; price and cost are without them.",
+    (*_SERVICE, "revision"),
+    leader=True,
+)
+STATIC_PRICE: Final = Family(
+    "stoker_service_static_price_dollars_per_hour",
+    "gauge",
+    "What the most replicas of the last 24 hours would cost if they ran all the time.",
+    _SERVICE,
+    leader=True,
+)
+TOKEN_RATIO: Final = Family(
+    "stoker_service_token_cost_ratio",
+    "gauge",
+    "What a token of output costs of a replica, over what one of input costs; by the plan.",
+    _SERVICE,
+    leader=True,
+)
+PUBLIC_PRICE: Final = Family(
+    "stoker_service_public_price_dollars",
+    "gauge",
+    "What a public API takes for a million tokens of input or output, as the service's spec says.",
+    (*_SERVICE, "direction"),
+    leader=True,
+)
+
 OF_PROCESS: Final = (
     BUILD, LEADER, RECONCILE, BUGS, QUEUE_DEPTH, QUEUE_WAIT, WATCH_AGE, CALLS, WRITES,
     SAMPLE_AGE, BLIND_SERVICES, BLIND_SECONDS, SERVICES,
@@ -333,4 +378,5 @@ OF_CACHES: Final = (
     CACHE_BYTES, CACHE_DOWNLOADED, CACHE_PHASE, CACHE_CONDITION, CACHE_NODES_READY,
     CACHE_NODES_WANTED, CACHE_VERIFIED, CACHE_VERIFICATIONS,
 )  # fmt: skip
-FAMILIES: Final = (*OF_PROCESS, *OF_SERVICES, *OF_CACHES)
+OF_COST: Final = (PRICE, COST, UNPRICED, STATIC_PRICE, TOKEN_RATIO, PUBLIC_PRICE)
+FAMILIES: Final = (*OF_PROCESS, *OF_SERVICES, *OF_COST, *OF_CACHES)

@@ -22,6 +22,7 @@ cache's series end with it. Nothing is shown for what is not known: absent is no
 _GROUPS: Final = (
     ("The operator itself", families.OF_PROCESS),
     ("Services", families.OF_SERVICES),
+    ("Cost", families.OF_COST),
     ("Model caches", families.OF_CACHES),
 )
 

@@ -6,12 +6,12 @@ import promql_parser
 import pytest
 from promql_parser import VectorSelector
 
-from charts.observability import names, recording, services
+from charts.observability import costs, names, recording, services
 from charts.observability.alerts import GROUPS
 from charts.observability.rulefile import Alert, Group, Rule
 from stoker.telemetry.families import FAMILIES
 
-ALL: tuple[Group, ...] = (*recording.groups(), *services.groups(), *GROUPS)
+ALL: tuple[Group, ...] = (*recording.groups(), *services.groups(), *costs.groups(), *GROUPS)
 RULES = [rule for group in ALL for rule in group.rules]
 # Series of others: their exporters' documentation and sources say so.
 FOREIGN = re.compile(

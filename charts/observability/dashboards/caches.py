@@ -143,6 +143,7 @@ _EVERY: Final = Row(
                 ("condition", "Condition"),
                 ("reason", "Reason"),
             ),
+            labels_only=True,
             runbooks=("StokerCacheFailed", "StokerCacheFull"),
             nothing="nothing speaks against any cache",
         ),
@@ -166,6 +167,7 @@ _EVERY: Final = Row(
                 ("cache", "Cache"),
                 ("phase", "Phase"),
             ),
+            labels_only=True,
             runbooks=("StokerCacheFailed", "StokerCacheCorrupt"),
         ),
         Panel(

@@ -21,6 +21,7 @@ SOURCE: Final = shapes.DataSourceRef(type_val="prometheus", uid=kit.DATASOURCE)
 _STEP: Final = "30s"
 # A bar counts what happened since the one before, which takes several scrapes.
 _BAR: Final = "2m"
+_NARROW: Final = 70
 # Lines that one look still tells apart; more of them are listed with their values.
 _FEW: Final = 4
 _HIDDEN: Final = ("Time", "__name__", "job", "instance", "endpoint", "prometheus")
@@ -109,7 +110,8 @@ def _stat(panel: Panel) -> stat.Panel:
 
 def _table(panel: Panel) -> table.Panel:
     made = _common(table.Panel(), panel)
-    made.cell_height(shapes.TableCellHeight.SM)
+    # Grafana's least width of a column hides half of a wide table on a laptop.
+    made.cell_height(shapes.TableCellHeight.SM).min_width(_NARROW)
     names = dict(panel.columns)
     order = {label: place for place, label in enumerate(names)}
     for number, target in enumerate(panel.targets):
@@ -121,12 +123,13 @@ def _table(panel: Panel) -> table.Panel:
         made.override_by_name(target.legend, _column(panel, target))
     if len(panel.targets) == 1:
         names["Value"], order["Value"] = panel.targets[0].legend, len(order)
+    hidden = [*_HIDDEN, *(name for name in names if panel.labels_only and "Value" in name)]
     made.with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
     made.with_transformation(
         models.DataTransformerConfig(
             id_val="organize",
             options={
-                "excludeByName": dict.fromkeys(_HIDDEN, True),
+                "excludeByName": dict.fromkeys(hidden, True),
                 "indexByName": order,
                 "renameByName": names,
             },

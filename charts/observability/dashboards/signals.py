@@ -21,7 +21,7 @@ from charts.observability.dashboards.values import (
     rising,
 )
 
-_QUANTILES: Final = (("P50", 0.5, GOOD), ("P95", 0.95, BLUE), ("P99", 0.99, PURPLE))
+_QUANTILES: Final = (("P50", 0.5, BLUE), ("P95", 0.95, GOOD), ("P99", 0.99, PURPLE))
 
 
 def _quantiles(metric: str) -> tuple[Target, ...]:
@@ -127,6 +127,7 @@ NOW: Final = Row(
             width=24,
             height=5,
             columns=(("condition", "Condition"), ("reason", "Reason")),
+            labels_only=True,
             nothing="nothing speaks against it",
         ),
     ),

@@ -103,6 +103,8 @@ class Panel:
     links: tuple[Link, ...] = ()
     # A table's labels, in order: (label, name of the column).
     columns: tuple[tuple[str, str], ...] = ()
+    # A table of what there is: its value is always 1 and not shown.
+    labels_only: bool = False
     # A table's column to sort by, the largest first.
     sort: str = ""
     # What stands there while there is no data.

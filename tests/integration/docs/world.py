@@ -80,6 +80,10 @@ class World:
             "KUBECONFIG": str(self.plane.kubeconfig),
             "KUBECACHEDIR": str(self.folder / ".cache"),
             "COLUMNS": "160",
+            # Nothing leaves this machine: a block that would has to say that it is not run.
+            "HTTPS_PROXY": "http://127.0.0.1:9",
+            "HTTP_PROXY": "http://127.0.0.1:9",
+            "NO_PROXY": "127.0.0.1,localhost",
             **{
                 name: str(self.folder / ".helm" / name)
                 for name in ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")

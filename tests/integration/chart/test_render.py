@@ -38,7 +38,8 @@ VARIANTS = {
     "namespaced": ("--set", "watchNamespaces={team-a,team-b}", "--set", "crds.install=false"),
     "everything": (
         "--set", "image.digest=sha256:" + "0" * 64, "--set", "serviceMonitor.enabled=true",
-        "--set", "podMonitor.enabled=true", "--set", "podMonitor.labels.release=prometheus",
+        "--set", "podMonitor.enabled=true", "--set", "podMonitor.onlyUsed=true",
+         "--set", "podMonitor.labels.release=prometheus",
         "--set", "metrics.annotations=true", "--set", "metrics.podLabels.app=prometheus",
         "--set-json", 'metrics.namespaceLabels={"kubernetes.io/metadata.name": "monitoring"}',
         "--set", "priorityClassName=system-cluster-critical", "--set", "imagePullSecrets={pull}",

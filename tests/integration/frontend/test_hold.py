@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Callable
 
 import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
 
+from charts.observability.recording import HOLD_TIMES
 from stoker.naming import Track
 from tests.integration.frontend.support import FrontendRig, ask
 
@@ -49,6 +51,17 @@ async def test_full_queue_and_hold_time_over_are_said_in_words(
             assert 2.9 < late.seconds < 5
         # Neither was tried again.
         assert (await rig.load()).requests_total == 4
+        # What the recording rule of hold times reads, and the alert on them.
+        page_of = f"http://127.0.0.1:{rig.given.ports.stable.metrics}/metrics"
+        async with session.get(page_of) as page:
+            families = text_string_to_metric_families(await page.text())
+        ends = {
+            sample.labels["outcome"]: sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == f"{HOLD_TIMES}_count"
+        }
+        assert ends == {"RejectedCapacity": 1, "EvictedTTL": 3}
 
 
 async def test_requests_survive_the_end_of_their_picker(

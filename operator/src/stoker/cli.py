@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from stoker.commands.bench import bench
 from stoker.commands.cache import app as cache
 from stoker.commands.chat import chat
 from stoker.commands.completing import VARIABLE, answer_kubectl, answer_shell, completion
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.command()(why)
 app.command()(top)
 app.command()(chat)
+app.command()(bench)
 app.command()(wait)
 app.command()(scale)
 app.command()(logs)

@@ -1,4 +1,4 @@
-"""`stoker logs`, `top` and `chat` through a real API server, as far as a pod and back.
+"""`stoker logs`, `top`, `chat` and `bench` through a real API server, as far as a pod and back.
 
 Behind it a stand-in for a kubelet leads to small servers that answer as a worker, a frontend, and
 an engine that holds a conversation.
@@ -7,6 +7,7 @@ an engine that holds a conversation.
 from __future__ import annotations
 
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,7 @@ from stoker.naming import Component, labels
 from stoker.render.frontend_input import FrontendPorts
 from stoker_worker import contract
 from tests.integration.operator import pods
-from tests.integration.operator.kubelet import Kubelet, add_pod
+from tests.integration.operator.kubelet import NODE, Kubelet, add_pod
 from tests.integration.operator.support import service, wait_for
 from tests.support.controlplane import LOOPBACK, free_port
 from tests.support.serving import serving
@@ -186,3 +187,104 @@ def test_a_question_is_answered_through_the_frontend(
     nobody = run(plane, "chat", "chat", "hello", "-n", served)
     assert nobody.exit_code == Exit.UNHEALTHY
     assert "no frontend pod" in nobody.stderr
+
+
+RESULT = {"completed": 4, "failed": 0, "duration": 1.0, "p90_ttft_ms": 10.0}
+BENCHED = {
+    "name": "engine",
+    "image": "reg/vllm:1",
+    "command": ["python3", "-I", "-S", "worker"],
+    "env": [
+        {
+            "name": contract.ENV_CONFIG,
+            "value": contract.WorkerConfig("vllm", "/models/tiny", ["main"]).to_json(),
+        }
+    ],
+    "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - as in an engine's pod
+}
+
+
+@pytest.fixture
+def benched(plane: ControlPlane, kubelet: Kubelet, namespace: str) -> str:
+    """A namespace with a service at zero, whose revision has a workload."""
+    target = {"ttft": {"p90": "800ms"}}
+    scaling = {"minReplicas": 0, "maxReplicas": 1, "target": target}
+    plane.apply(service("chat", namespace, scaling=scaling))
+    kubelet.logs.clear()
+    pod = {"containers": [BENCHED], "volumes": [{"name": "tmp", "emptyDir": {}}]}
+    told = labels("chat", Component.ENGINE, "r1")
+    plane.apply(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "chat-engine-r1", "namespace": namespace, "labels": told},
+            "spec": {
+                "replicas": 0,
+                "selector": {"matchLabels": told},
+                "template": {"metadata": {"labels": told}, "spec": pod},
+            },
+        }
+    )
+    return namespace
+
+
+def job_pod(plane: ControlPlane, namespace: str) -> str:
+    """The pod that the Job's controller has made."""
+
+    def look() -> str | None:
+        found = plane.get("pods", "-n", namespace, "-l", "stoker.dev/bench=chat")["items"]
+        return str(found[0]["metadata"]["name"]) if found else None
+
+    return wait_for("the job's pod", look, 60)
+
+
+def test_a_benchmark_is_a_job_that_goes_again(
+    plane: ControlPlane, kubelet: Kubelet, benched: str
+) -> None:
+    def work() -> None:
+        """What scheduler and kubelet do with the job's pod."""
+        name = job_pod(plane, benched)
+        path = f"/api/v1/namespaces/{benched}/pods/{name}"
+        bound = {"apiVersion": "v1", "kind": "Binding", "target": {"kind": "Node", "name": NODE}}
+        metadata = {"metadata": {"name": name}}
+        plane.request("POST", f"{path}/binding", {**bound, **metadata})
+        kubelet.logs[name, "bench"] = f"it begins\n\nSTOKER-BENCH {json.dumps(RESULT)}\n"
+        ended = {"terminated": {"exitCode": 0, "reason": "Completed"}}
+        status = {
+            "phase": "Succeeded",
+            "containerStatuses": [
+                {
+                    "name": "bench",
+                    "image": "reg/vllm:1",
+                    "imageID": "",
+                    "ready": False,
+                    "restartCount": 0,
+                    "state": ended,
+                }
+            ],
+        }
+        kind = "application/merge-patch+json"
+        plane.request("PATCH", f"{path}/status", {"status": status}, kind=kind)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    load = ("--requests", "4", "--concurrency", "2")
+    found = run(plane, "bench", "chat", "-n", benched, *load, "--timeout", "100s", "-o", "json")
+    worker.join()
+    assert found.exit_code == Exit.DONE, found.output
+    told = json.loads(found.stdout)
+    assert (told["completed"], told["targets"][0]["kept"]) == (4, True)
+    left = "jobs,networkpolicies"
+    wait_for("nothing is left", lambda: not plane.get(left, "-n", benched)["items"], 60)
+
+
+def test_a_benchmark_that_does_not_begin_ends_and_leaves_nothing(
+    plane: ControlPlane, benched: str
+) -> None:
+    found = run(plane, "bench", "chat", "-n", benched, "--timeout", "5s")
+    assert found.exit_code == Exit.TIMED_OUT, found.output
+    wait_for("nothing is left", lambda: not plane.get("jobs", "-n", benched)["items"], 60)
+    plane.kubectl("delete", "deployment", "--all", "-n", benched, "--wait=true")
+    early = run(plane, "bench", "chat", "-n", benched)
+    assert early.exit_code == Exit.REFUSED
+    assert "no replica to take image and model from" in early.stderr

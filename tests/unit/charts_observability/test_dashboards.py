@@ -182,6 +182,13 @@ def test_links_to_runbooks_lead_to_pages() -> None:
     assert all(name.endswith("ForDays") for name in missing), missing
 
 
+def test_the_page_has_a_section_for_each() -> None:
+    page = (ROOT / "docs" / "dashboards.md").read_text()
+    assert set(re.findall(r"^uid `([\w-]+)`", page, re.MULTILINE)) == set(JSON)
+    for board in BOARDS:
+        assert f"## {board.title.removeprefix('Stoker / ')}\n" in page
+
+
 def test_the_overview_leads_to_every_service() -> None:
     assert f"/d/{kit.SERVICE}?var-namespace=${{__data.fields.Namespace}}" in JSON[kit.FLEET]
     assert f"/d/{kit.SERVICE}?var-namespace=${{__field.labels.namespace}}" in JSON[kit.FLEET]

@@ -287,6 +287,8 @@ def _rest(world: World) -> Outcome:
 def _first_token(world: World) -> Outcome:
     if world.answer is None:
         return Ok("not asked; --ask sends one request")
+    if isinstance(world.answer, Denied):
+        return Unknown(world.answer.right)
     if not world.answer.problem:
         return Ok(f"after {statuses.duration(world.answer.seconds)}")
     return Broken(

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from stoker.commands import statuses
+from stoker.commands.doctor.advice import Advice
+from stoker.commands.doctor.bounds import Bound
 from stoker.commands.doctor.links import Link, State, first_broken
 from stoker.commands.doctor.seen import Body
 from stoker.commands.exits import Exit
@@ -33,6 +35,8 @@ class Report:
     links: tuple[Link, ...]
     services: tuple[ServiceLine, ...] = ()
     note: str = ""  # what could not be looked at
+    advice: tuple[Advice, ...] = ()  # of a service without a broken link
+    bound: Bound | None = None
 
     @property
     def cause(self) -> Link | None:

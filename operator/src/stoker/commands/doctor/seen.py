@@ -97,7 +97,7 @@ class World:
     operator: Operator = Operator()
     service: One = UNSEEN
     around: Around = Around()
-    answer: Answer | None = None  # None: nobody asked for one
+    answer: Answer | Denied | None = None  # None: nobody asked for one
 
     @property
     def body(self) -> Body:

@@ -4,6 +4,8 @@ from typing import Any, Final
 
 from rich.console import Console
 
+from stoker.commands import answers
+from stoker.commands.doctor.advice import Judgement
 from stoker.commands.doctor.links import Link, State
 from stoker.commands.doctor.report import Report
 from stoker.commands.tables import safe
@@ -35,11 +37,28 @@ def show(console: Console, report: Report, *, everything: bool) -> None:
         _say(console, f"  [bold]why[/]   {safe(cause.words)}")
         _say(console, f"  [bold]fix[/]   {safe(cause.fix)}")
     _links(console, report, everything=everything)
+    _advise(console, report, everything=everything)
     for each in report.services:
         mark = "[green]ok[/]" if each.healthy else "[bold red]BROKEN[/]"
         _say(console, f"{mark} {safe(each.service)}: {safe(each.words)}")
     if report.note:
         _say(console, f"[dim]{safe(report.note)}[/]")
+
+
+def _advise(console: Console, report: Report, *, everything: bool) -> None:
+    if report.bound is not None:
+        basis = f" ({safe(report.bound.basis)})" if report.bound.basis else ""
+        _say(
+            console,
+            f"[bold]bounded by {safe(report.bound.name)}[/]{basis}: {safe(report.bound.words)}",
+        )
+    for each in report.advice:
+        if each.judgement is Judgement.GAIN:
+            _say(console, f"[bold yellow]gain[/]   {safe(each.title)}: {safe(each.words)}")
+            _say(console, f"  [bold]write[/] {safe(each.change)}")
+        elif everything or each.judgement is Judgement.UNKNOWN:
+            mark = "ok    " if each.judgement is Judgement.WELL else "?     "
+            _say(console, f"[dim]{mark} {safe(each.title)}: {safe(each.words)}[/]")
 
 
 def _links(console: Console, report: Report, *, everything: bool) -> None:
@@ -77,6 +96,8 @@ def as_data(report: Report) -> dict[str, Any]:
             {"service": each.service, "healthy": each.healthy, "words": each.words}
             for each in report.services
         ],
+        "bound": None if report.bound is None else answers.as_data_of(report.bound),
+        "advice": [answers.as_data_of(each) for each in report.advice],
         **({"note": report.note} if report.note else {}),
     }
 

@@ -27,6 +27,8 @@ from tests.integration.operator.doctorcases import (
     say,
     silent,
 )
+from tests.integration.operator.doctorpages import Answers, run_pods
+from tests.integration.operator.kubelet import Kubelet
 from tests.integration.operator.support import (
     CONFIG,
     OPERATOR_NAMESPACE,
@@ -252,6 +254,50 @@ def test_a_service_that_answers_is_healthy_and_what_is_not_known_is_told(
     told = run(plane.kubeconfig, "-n", namespace)
     assert told.exit_code == Exit.DONE
     assert f"{namespace}/{NAME}: " in told.stdout
+
+
+@pytest.fixture(scope="module")
+def kubelet(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubelet]:
+    with Kubelet(tmp_path_factory.mktemp("kubelet")) as running:
+        running.register(plane)
+        yield running
+
+
+def test_a_service_that_answers_is_measured_and_asked(
+    plane: ControlPlane, installed: OperatorProcess, kubelet: Kubelet, namespace: str
+) -> None:
+    del installed
+    answers = Answers()
+    apply(plane, service(NAME, namespace, replicas=1))
+
+    def healthy() -> dict[str, Any] | None:
+        run_pods(plane, namespace, kubelet, answers.port)
+        code, found = doctor(plane, NAME, "-n", namespace, "--ask", "--seconds", "0.5")
+        sound = code == Exit.DONE and (found["bound"] or {}).get("basis")
+        return found if sound else None
+
+    with answers.serving():
+        found = wait_for("it is healthy", healthy, 60)
+        states = {link["check"]: link for link in found["links"]}
+        assert states["first-token"]["words"].startswith("after ")
+        assert found["bound"]["name"] == "KV capacity"
+        assert found["bound"]["basis"] == "measured"
+        assert "97% full and 3 requests wait" in found["bound"]["words"]
+        advice = {each["id"]: each for each in found["advice"]}
+        assert "finds 25% of the prompts' tokens" in advice["prefix-cache"]["words"]
+        assert advice["eager"]["judgement"] == "well"
+
+        answers.status = 503
+        code, found = doctor(plane, NAME, "-n", namespace, "--ask")
+        assert code == Exit.UNHEALTHY
+        assert found["cause"]["check"] == "first-token"
+        assert "HTTP 503" in found["cause"]["words"]
+    # Ports that nobody serves: nothing is claimed, and the links are as good as before.
+    kubelet.ports.clear()
+    code, found = doctor(plane, NAME, "-n", namespace, "--seconds", "0.5")
+    assert code == Exit.DONE, found["cause"]
+    assert found["bound"]["name"] == "not known"
+    assert {each["judgement"] for each in found["advice"]} <= {"notKnown", "well"}
 
 
 def test_names_rights_and_servers_that_are_not_there(

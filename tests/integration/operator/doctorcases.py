@@ -352,6 +352,31 @@ def let_go(plane: ControlPlane, namespace: str) -> None:
     plane.request("PATCH", path, {"metadata": {"finalizers": []}}, kind=_MERGE)
 
 
+def let_view(plane: ControlPlane, namespace: str, user: str) -> None:
+    """What the chart's role adds to `view`, and `view`, in one namespace."""
+    group = "rbac.authorization.k8s.io"
+    rule = {
+        "apiGroups": ["stoker.dev"],
+        "resources": ["inferenceservices", "modelcaches"],
+        "verbs": ["get", "list", "watch"],
+    }
+    api = {"apiVersion": f"{group}/v1"}
+    name = "doctor-view"
+    apply(plane, {**api, "kind": "ClusterRole", "metadata": {"name": name}, "rules": [rule]})
+    for role in ("view", name):
+        subject = {"apiGroup": group, "kind": "User", "name": user}
+        apply(
+            plane,
+            {
+                **api,
+                "kind": "RoleBinding",
+                "metadata": {"name": role, "namespace": namespace},
+                "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
+                "subjects": [subject],
+            },
+        )
+
+
 def silent(plane: ControlPlane, namespace: str) -> None:
     """Pods are Ready, and nobody answers at their addresses."""
     for component, number in (("frontend", 1), ("engine", 2)):

@@ -23,6 +23,7 @@ from tests.integration.operator.doctorcases import (
     Case,
     apply,
     let_go,
+    let_view,
     namespace_of,
     say,
     silent,
@@ -213,38 +214,7 @@ def test_a_service_that_answers_is_healthy_and_what_is_not_known_is_told(
     assert "\x1b" not in whole.stdout
 
     # Whoever may only view the namespace is told less, and nothing wrong.
-    for role in ("view", "doctor-view"):
-        apply(
-            plane,
-            {
-                "apiVersion": "rbac.authorization.k8s.io/v1",
-                "kind": "RoleBinding",
-                "metadata": {"name": role, "namespace": namespace},
-                "roleRef": {
-                    "apiGroup": "rbac.authorization.k8s.io",
-                    "kind": "ClusterRole",
-                    "name": role,
-                },
-                "subjects": [
-                    {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "viewer"}
-                ],
-            },
-        )
-    apply(
-        plane,
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRole",
-            "metadata": {"name": "doctor-view"},
-            "rules": [
-                {
-                    "apiGroups": ["stoker.dev"],
-                    "resources": ["inferenceservices", "modelcaches"],
-                    "verbs": ["get", "list", "watch"],
-                }
-            ],
-        },
-    )
+    let_view(plane, namespace, "viewer")
     little = run(plane.user("viewer"), NAME, "-n", namespace, "-o", "json")
     assert little.exit_code == Exit.DONE, little.output
     states = {link["check"]: link["state"] for link in json.loads(little.stdout)["links"]}

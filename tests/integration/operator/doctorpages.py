@@ -9,8 +9,8 @@ from aiohttp import web
 
 from stoker.render.frontend_input import FrontendPorts
 from stoker_worker import contract
-from tests.integration.operator.doctorcases import pods, say
 from tests.integration.operator.kubelet import NODE, Kubelet
+from tests.integration.operator.planting import pods, say
 from tests.support.controlplane import LOOPBACK, free_port
 from tests.support.serving import serving
 

@@ -21,15 +21,12 @@ from tests.integration.operator.doctorcases import (
     NAME,
     OPERATOR,
     Case,
-    apply,
     let_go,
-    let_view,
-    namespace_of,
-    say,
     silent,
 )
 from tests.integration.operator.doctorpages import Answers, run_pods
 from tests.integration.operator.kubelet import Kubelet
+from tests.integration.operator.planting import apply, let_view, namespace_of, say
 from tests.integration.operator.support import (
     CONFIG,
     OPERATOR_NAMESPACE,
@@ -45,6 +42,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.controlplane import ControlPlane
+
+# The set-up starts a control plane and plants everything; a loaded machine takes its time.
+pytestmark = pytest.mark.timeout(600)
 
 LABELS = {"app.kubernetes.io/name": "stoker", "app.kubernetes.io/component": "operator"}
 _NUMBERS = itertools.count(1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
@@ -25,6 +25,7 @@ from stoker.cluster.store import Store
 from stoker.reconcile.figures import Figures
 from stoker.reconcile.refresh import Refresh
 from stoker.telemetry.cachemetrics import CacheMetrics
+from stoker.telemetry.costmetrics import CostMetrics
 from stoker.telemetry.hints import Hints
 from stoker.telemetry.metrics import Metrics
 from stoker.telemetry.sampler import Samplers
@@ -67,19 +68,24 @@ class Seen:
     delayed_ms: list[float] = field(default_factory=list)
 
 
-def status() -> dict[str, Any]:
-    """The status of a service that is as most are most of the time."""
+def settled() -> worlds.World:
+    """A service that is as most are most of the time."""
     world = worlds.World(worlds.spec(**SPEC), worlds.PLANNING)
     world.kv_tokens = 60_000
-    plan = world.settle()
+    world.settle()
+    return world
+
+
+def status_of(world: worlds.World) -> dict[str, Any]:
+    """Its status, with the starts of its replicas."""
     startup = {"nodeSeconds": 95.0, "imageSeconds": 41.0, "loadSeconds": 63.5}
-    found = {**plan.status, "startup": {"accelerator": "nvidia-l4", **startup, "starts": 4}}
+    found = {**world.status, "startup": {"accelerator": "nvidia-l4", **startup, "starts": 4}}
     return cast("dict[str, Any]", json.loads(json.dumps(found)))
 
 
-def filled(services: int) -> Store:
+def filled(services: int, world: worlds.World) -> Store:
     """A store with so many services in forty namespaces."""
-    store, told = Store(), status()
+    store, told = Store(), status_of(world)
     for number in range(services):
         name = {"namespace": f"team-{number % 40}", "name": f"assistant-{number:04}"}
         metadata = {**name, "uid": f"uid-{number}", "resourceVersion": "1", "generation": 1}
@@ -87,13 +93,17 @@ def filled(services: int) -> Store:
     return store
 
 
-def server_of(store: Store, scraper: Scraper) -> tuple[Server, Metrics]:
+def server_of(
+    store: Store, scraper: Scraper, world: worlds.World
+) -> tuple[Server, Metrics, CostMetrics]:
     """The operator's server over that store, with what a day of passes has left."""
     clock, metrics = SystemClock(), Metrics()
     freshness = Freshness(clock, WATCHED)
     for kind in WATCHED:
         freshness.heard(kind.name)
+    costs, seen = CostMetrics(metrics.registry, clock, worlds.PLANNING), world.observe()
     for key in store.services():
+        costs.look(replace(seen, service=replace(seen.service, key=key)), 1)
         metrics.services.decided(key, "LoadGrew", 1, 2)
         metrics.services.decided(key, "LoadShrank", 2, 1)
         metrics.observe_pass(SERVICE.name, "ok", 0.003, key=key, number=1)
@@ -113,7 +123,7 @@ def server_of(store: Store, scraper: Scraper) -> tuple[Server, Metrics]:
         )
     )
     hints = Hints(lambda _: False, lambda _: None, str)
-    return Server(metrics, lambda: None, lambda: None, hints), metrics
+    return Server(metrics, lambda: None, lambda: None, hints), metrics, costs
 
 
 async def watch_loop(worst: list[float]) -> None:
@@ -141,8 +151,9 @@ async def ask(session: aiohttp.ClientSession, url: str, headers: dict[str, str],
 
 async def measure(services: int, rounds: int) -> tuple[dict[str, Seen], int, int]:
     """Every format in turn; lines in all, and lines that are left without services."""
-    store, scraper = filled(services), Scraper()
-    server, metrics = server_of(store, scraper)
+    world, scraper = settled(), Scraper()
+    store = filled(services, world)
+    server, metrics, costs = server_of(store, scraper, world)
     port, seen = free_port(), {name: Seen() for name in FORMATS}
     await server.start(LOOPBACK, port)
     # What comes is what is counted, so nothing may be unpacked on the way.
@@ -158,6 +169,7 @@ async def measure(services: int, rounds: int) -> tuple[dict[str, Seen], int, int
         for key in list(store.services()):
             uid = (store.service(key) or {})["metadata"]["uid"]
             store.remove(SERVICE.name, key.namespace, key.name, uid)
+            costs.forget(key)
         await metrics.page()
         left = [line for line in metrics.expose().splitlines() if b"service=" in line]
     finally:

@@ -16,6 +16,7 @@ from stoker.commands.bench import bench
 from stoker.commands.cache import app as cache
 from stoker.commands.chat import chat
 from stoker.commands.completing import VARIABLE, answer_kubectl, answer_shell, completion
+from stoker.commands.cost import cost
 from stoker.commands.doctor.command import doctor
 from stoker.commands.logs import logs
 from stoker.commands.plan import plan
@@ -43,6 +44,7 @@ app.command()(wait)
 app.command()(scale)
 app.command()(logs)
 app.command()(doctor)
+app.command()(cost)
 app.add_typer(cache, name="cache")
 app.command()(plan)
 app.command(name="simulate")(simulate_command)

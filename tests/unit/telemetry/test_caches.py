@@ -90,6 +90,8 @@ def test_series_follow_the_statuses_and_go_with_their_cache() -> None:
     bad = {**after, "conditions": [{"type": "Verified", "status": "False"}]}
     metrics.count(KEY, after, bad)
     metrics.count(KEY, bad, bad)
+    mended = {"lastVerified": "2026-01-03T00:00:00Z", "repaired": ["model.safetensors"]}
+    metrics.count(KEY, after, mended)
     after["conditions"] = [{"type": "Ready", "status": "False", "reason": "Fetching"}]
     metrics.tell([(KEY, after)])
     text = generate_latest(registry).decode()
@@ -101,7 +103,7 @@ def test_series_follow_the_statuses_and_go_with_their_cache() -> None:
         f"stoker_cache_nodes_ready{{{place}}} 1.0",
         f"stoker_cache_last_verified_timestamp_seconds{{{place}}} 1.7673120e+09",
         f'stoker_cache_verifications_total{{{place},result="good"}} 1.0',
-        f'stoker_cache_verifications_total{{{place},result="bad"}} 1.0',
+        f'stoker_cache_verifications_total{{{place},result="bad"}} 2.0',
     ):
         name, value = line.rsplit(" ", 1)
         assert registry.get_sample_value(

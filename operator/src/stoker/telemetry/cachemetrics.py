@@ -36,7 +36,8 @@ class CacheMetrics:
         """Count what a written status says anew."""
         verified = after.get("lastVerified")
         if verified and verified != before.get("lastVerified"):
-            self._verified(key, "good").inc()
+            # Bytes that had to be mended were bad, though all is well now.
+            self._verified(key, "bad" if after.get("repaired") else "good").inc()
         if _bad(after) and not _bad(before):
             self._verified(key, "bad").inc()
 

@@ -316,7 +316,7 @@ CACHE_VERIFIED: Final = Family(
 CACHE_VERIFICATIONS: Final = Family(
     "stoker_cache_verifications",
     "counter",
-    "Verifications that ended, by result: good or bad.",
+    "Verifications that ended, by result: good, or bad, also where the bad bytes were mended.",
     (*_CACHE, "result"),
     leader=True,
 )

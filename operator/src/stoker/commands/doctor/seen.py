@@ -71,7 +71,6 @@ class Around:
     claims: Mapping[str, One] = field(default_factory=dict)  # that the service names
     caches: Many = UNSEEN  # of the namespace
     secrets: Mapping[str, One] = field(default_factory=dict)  # metadata alone, never the content
-    accounts: Many = UNSEEN
     quotas: Many = UNSEEN
     policies: Many = UNSEEN  # of the namespace
     nodes: Many = UNSEEN

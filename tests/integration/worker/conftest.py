@@ -37,8 +37,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
     """Start workers that end with the test."""
     workers: list[Worker] = []
 
-    def start_one(model: Path, **changes: Any) -> Worker:
-        worker = start_worker(tmp_path, model, **changes)
+    def start_one(model: Path, folder: Path = tmp_path, **changes: Any) -> Worker:
+        worker = start_worker(folder, model, **changes)
         workers.append(worker)
         return worker
 

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 # The defaults, shrunk; that the defaults keep their promises is arithmetic, in the unit tests.
 STALL = {"stall_ready_s": 8.0, "stall_restart_s": 20.0, "heartbeat_s": 0.5}
 POD = "engine-0"
-START_S = 300  # an engine takes half a minute alone, and several when the cores are shared
+# An engine takes half a minute alone, and several when the cores are shared: as for the operator.
+START_S = 300 * float(os.environ.get("STOKER_PATIENCE", "1"))
 
 
 def free_port() -> int:
@@ -211,7 +212,7 @@ class Worker:
         self.pool.shutdown(wait=False, cancel_futures=True)
 
 
-def start_worker(folder: Path, model: Path, **changes: Any) -> Worker:
+def start_worker(folder: Path, model: Path, *, eager: bool = True, **changes: Any) -> Worker:
     """Start what the container starts, with the pod's environment and nothing of the test's."""
     (folder / "termination-log").touch()
     config = WorkerConfig(
@@ -221,7 +222,7 @@ def start_worker(folder: Path, model: Path, **changes: Any) -> Worker:
         # A small model makes more tokens than the API server can send one by one and still accept.
         {
             "max-model-len": "4096",
-            "enforce-eager": "true",
+            **({"enforce-eager": "true"} if eager else {}),
             "max-num-seqs": "8",
             "stream-interval": "10",
         },
@@ -234,6 +235,9 @@ def start_worker(folder: Path, model: Path, **changes: Any) -> Worker:
     environment = {
         "PATH": "/usr/bin:/bin",
         "HOME": str(folder),
+        "VLLM_CACHE_ROOT": str(folder / "vllm"),
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "torchinductor"),
+        "TRITON_CACHE_DIR": str(folder / "triton"),
         "PYTHONPATH": str(ensure_site_packages()),
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "HF_HUB_OFFLINE": "1",

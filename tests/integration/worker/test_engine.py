@@ -226,3 +226,35 @@ def test_a_missing_model_ends_at_once(start: Callable[..., Worker], tmp_path: Pa
     said = worker.termination()
     assert said is not None
     assert said.reason == TerminationReason.MODEL_NOT_FOUND
+
+
+def test_what_one_replica_compiled_the_next_one_has(
+    start: Callable[..., Worker], model: Path, tmp_path: Path
+) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    options = {"eager": False, "compiled_key": "image cpu 1", "compiled_dir": str(volume)}
+    first = start(model, new_folder(tmp_path / "a"), **options)
+    first.wait_ready()
+    assert first.state()["compiled"]["restored"] == ""
+    wait_until(lambda: any(volume.glob("*.tar")), 60, "what was compiled is kept")
+    (snapshot,) = volume.glob("*.tar")
+    first.stop()
+    # The same path, as in every pod: what is compiled may hold it.
+    shutil.rmtree(tmp_path / "a")
+    second = start(model, new_folder(tmp_path / "a"), **options)
+    wait_until(lambda: second.get("/livez")[0] == 200, 60, "its engine runs")
+    began = time.time()
+    second.wait_ready()
+    told = second.state()["compiled"]
+    assert told["restored"] == snapshot.name
+    assert told["files"] > 0
+    # Whatever the engine looks at again, it compiles no kernel a second time.
+    kernels = list((tmp_path / "a").rglob("*.so"))
+    assert kernels
+    assert [kernel for kernel in kernels if kernel.stat().st_mtime > began] == []
+
+
+def new_folder(path: Path) -> Path:
+    path.mkdir()
+    return path

@@ -201,7 +201,7 @@ def test_what_is_none_is_absent() -> None:
         (
             {"volumeName": "v", "storageClassName": "fast", "accessModes": ["ReadWriteOnce"]},
             {"phase": "Bound"},
-            Claim("Bound", "u", "v", "fast", one_node=True),
+            Claim("Bound", "u", "v", "fast", one_node=True, writable=True),
         ),
         ({"storageClassName": ""}, {"phase": "Lost"}, Claim("Lost", "u")),
         # What the volume grants counts, not what was asked for.

@@ -16,7 +16,7 @@ from stoker.model.replica import Replica, Run
 from stoker.plan.replica import replica_of
 from stoker.render import engine, objects, support
 from stoker.render.objects import Owner
-from stoker_worker.contract import ENV_CONFIG, WorkerConfig
+from stoker_worker.contract import COMPILED_DIR, ENV_CONFIG, WorkerConfig
 from tests.unit.plan import worlds
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "engine"
@@ -60,6 +60,8 @@ SPECS: dict[str, dict[str, Any]] = {
     },
     "choice": {"accelerator": {"types": ["nvidia-a100", "nvidia-l4"]}},
     "cached": {"model": {"cacheRef": {"name": "llama"}}},
+    # Its claim can be written by whoever reads it, so kernels are kept beside the model.
+    "compiled": {"model": {"cacheRef": {"name": "llama"}}},
     # One claim that is another folder on each node.
     "per-node": {
         "model": {"cacheRef": {"name": "llama"}},
@@ -76,6 +78,7 @@ SPECS: dict[str, dict[str, Any]] = {
 CONTENT = Location("llama-cache", "models/org-llama-0123456789abcdef", cache="llama")
 CACHES = {
     "cached": UsedCache("llama", exists=True, content=CONTENT),
+    "compiled": UsedCache("llama", exists=True, content=replace(CONTENT, writable=True)),
     "per-node": UsedCache(
         "llama",
         exists=True,
@@ -167,9 +170,17 @@ def test_every_mount_has_its_volume_and_claims_are_read_only(name: str) -> None:
     }
     assert mounted == set(volumes)
     (main,) = pod["containers"]
-    for mount in main["volumeMounts"]:
-        if "persistentVolumeClaim" in volumes[mount["name"]]:
-            assert mount["readOnly"] is True
+    claimed = [
+        mount for mount in main["volumeMounts"] if "persistentVolumeClaim" in volumes[mount["name"]]
+    ]
+    written = [mount for mount in claimed if not mount.get("readOnly")]
+    # One folder, and nothing beside it, where kernels are kept.
+    kept = {"name": "model", "mountPath": COMPILED_DIR}
+    folder = "compile/org-llama-0123456789abcdef"
+    assert written == ([kept | {"subPath": folder}] if name == "compiled" else [])
+    for volume in volumes.values():
+        if name != "compiled" and "persistentVolumeClaim" in volume:
+            assert volume["persistentVolumeClaim"]["readOnly"] is True
 
 
 def test_the_users_labels_never_replace_ours() -> None:
@@ -239,3 +250,14 @@ def _deployment(name: str) -> dict[str, Any]:
 def _pod(name: str) -> dict[str, Any]:
     pod: dict[str, Any] = _deployment(name)["spec"]["template"]["spec"]
     return pod
+
+
+def test_an_engine_that_compiles_nothing_gets_no_folder_to_write() -> None:
+    given = replica("compiled")
+    eager = replace(given, args=(*given.args, ("enforce-eager", "true")))
+    for kept_nowhere in (eager, replace(given, compiled="")):
+        assert engine.worker_config(kept_nowhere).compiled_key == ""
+        pod = engine.render_engine(OWNER, "r", kept_nowhere, 1)["spec"]["template"]["spec"]
+        assert not [m for m in pod["containers"][0]["volumeMounts"] if "subPath" in m]
+        (claim,) = [v for v in pod["volumes"] if v["name"] == "model"]
+        assert claim["persistentVolumeClaim"]["readOnly"] is True

@@ -11,7 +11,7 @@ A volume, as every job and every engine sees it:
     .stoker/partial/NAME-HASH/         a model on its way; renamed into place once it is whole
     .stoker/quarantine/NAME-HASH/      files that were bad, for people; removed after a while
     .stoker/locks/NAME-HASH            held by the one who writes
-    compile/KEY/                       compiled kernels of one model, accelerator and engine
+    compile/NAME/                      what engines of that model compiled: KEY-SHA256.tar
 
 Fields are only ever added, with a default. Standard library only.
 """

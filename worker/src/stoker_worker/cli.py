@@ -133,6 +133,11 @@ def _serve(environ: Mapping[str, str]) -> int:
         if place is None:
             return 0  # asked to end before there was an engine
         arguments, env = driver.arguments(config, place), driver.environment(inherited, place)
+    keeper = None
+    if config.compiled_key:
+        from stoker_worker.keeping import keeper_of  # noqa: PLC0415 - tarfile costs start-up time
+
+        keeper = keeper_of(config, 0 if group is None else group.member.rank)
     try:
         engine = EngineProcess([*_launcher(config, driver, env), *arguments], env)
     except OSError as error:
@@ -152,6 +157,7 @@ def _serve(environ: Mapping[str, str]) -> int:
             reading=reading,
             proof=proof,
             group=group,
+            keeper=keeper,
         )
         return supervisor.run()
     except BaseException:

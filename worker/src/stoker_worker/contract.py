@@ -23,6 +23,8 @@ WORKER_PORT = 8001  # the supervisor's probes, metrics and state
 INSTALL_DIR = "/opt/stoker"
 MODEL_DIR = "/models"
 CACHE_DIR = "/var/cache/stoker-engine"
+# Where engines of one model leave what they compiled for each other, if its volume has room.
+COMPILED_DIR = "/var/cache/stoker-compiled"
 TERMINATION_LOG = "/dev/termination-log"
 
 # One file, so that it is there whole or not at all. `-I -S`: the worker sees neither PYTHONPATH nor
@@ -191,6 +193,10 @@ class WorkerConfig:
     group_port: int = GROUP_PORT
     # Let the engine read weights that are pickles; reading one runs whatever code it holds.
     allow_pickle: bool = False
+    # What says for whom compiled kernels are good, besides the node; empty: nothing is kept.
+    compiled_key: str = ""
+    compiled_dir: str = COMPILED_DIR
+    compiled_bytes: int = 2 * 2**30  # of one snapshot
 
     def grace_period_s(self) -> int:
         """What terminationGracePeriodSeconds must be at least, for a drain to run its course."""
@@ -246,4 +252,6 @@ def _what_is_wrong(name: str, value: object) -> str:
         return "" if good else "an object of strings"
     if name in {"prefetch", "allow_pickle"}:
         return "" if isinstance(value, bool) else "true or false"
+    if name == "compiled_key":
+        return "" if isinstance(value, str) else "a string"
     return "" if isinstance(value, str) and value else "a string that is not empty"

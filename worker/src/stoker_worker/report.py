@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Dict, List, Optional, Tuple
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
 
 from stoker_worker import contract
 from stoker_worker.proof import Proof
 from stoker_worker.server import Response
 from stoker_worker.state import Phase, State
+
+if TYPE_CHECKING:
+    from stoker_worker.keeping import Kept
 
 # The loop turns twice a second; if it has not for this long, only a restart helps.
 LOOP_DEADLINE_S = 60.0
@@ -40,6 +43,7 @@ class View:
     container_started_at: float  # on the same clock as `now`
     rank: Optional[int] = None  # within a group of pods that is one replica
     proof: Optional[Proof] = None  # of the model's files; None where they have no manifest
+    kept: Optional[Kept] = None  # of compiled kernels; None where nothing is kept
 
 
 def answer(path: str, view: View) -> Optional[Response]:
@@ -94,6 +98,7 @@ def render_state(view: View) -> Dict[str, object]:
         "outcome": None if outcome is None else outcome.reason,
         **({} if view.rank is None else {"rank": view.rank}),
         **({} if view.proof is None else {"model": _model(view.proof, state)}),
+        **({} if view.kept is None else {"compiled": asdict(view.kept)}),
     }
 
 
@@ -161,6 +166,13 @@ def render_metrics(view: View) -> str:
             "Files of the model, by what proves them: their state, or a hash of every byte.",
             ('{by="state"}', view.proof.files - len(view.proof.suspects)),
             ('{by="hash"}', len(view.proof.suspects)),
+        )
+    if view.kept is not None:
+        write(
+            "compiled_files",
+            "gauge",
+            "Files of compiled kernels that this start began with.",
+            ("", view.kept.files),
         )
     write("stalls_total", "counter", "Times that the engine left rotation.", ("", counts.stalls))
     return "\n".join(lines) + "\n"

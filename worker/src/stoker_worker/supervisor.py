@@ -27,6 +27,7 @@ from stoker_worker.state import Phase
 
 if TYPE_CHECKING:
     from stoker_worker.assembly import Group
+    from stoker_worker.keeping import Keeper
     from stoker_worker.proof import Proof
     from stoker_worker.reading import Reading
 
@@ -50,6 +51,7 @@ class Supervisor:
         reading: Reading,
         proof: Optional[Proof] = None,
         group: Optional[Group] = None,
+        keeper: Optional[Keeper] = None,
     ) -> None:
         self._config = config
         self._driver = driver
@@ -59,6 +61,7 @@ class Supervisor:
         now = time.monotonic()
         self._container_started_at = now - age_s()
         self._group = group
+        self._keeper = keeper
         # A follower's engine has no server to ask; everything else is the same for both.
         follows = group is not None and not group.member.leads
         self._machine = follower.step if follows else lifecycle.step
@@ -94,6 +97,8 @@ class Supervisor:
             self._turn()
         if self._exit.termination is not None:
             say(f"{self._exit.termination.reason}: {self._exit.termination.message}")
+            if self._keeper is not None:
+                self._keeper.failed()
             write_termination(self._config.termination_log, self._exit.termination)
         return self._exit.code
 
@@ -124,6 +129,8 @@ class Supervisor:
         after = self._state.phase
         if after is Phase.STALLED:
             self._counts = replace(self._counts, stalls=self._counts.stalls + 1)
+        if self._keeper is not None and after in (Phase.READY, Phase.FOLLOWING):
+            self._keeper.serves()
         say(f"{before.value} → {after.value} after {now - self._container_started_at:.1f} s")
 
     def _execute(self, command: events.Command) -> None:
@@ -186,5 +193,6 @@ class Supervisor:
             self._container_started_at,
             None if self._group is None else self._group.member.rank,
             self._proof,
+            None if self._keeper is None else self._keeper.kept,
         )
         return report.answer(path, view)

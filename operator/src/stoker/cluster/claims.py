@@ -38,6 +38,7 @@ class Claim:
     volume: str | None = None  # name of its PersistentVolume
     storage_class: str | None = None
     one_node: bool = False  # whether only one node at a time can mount it
+    writable: bool = False  # whether each pod that can read it can also write it
 
 
 class Claims:
@@ -120,4 +121,6 @@ def claim_of(body: Body) -> Claim:
         volume=spec.get("volumeName") or None,
         storage_class=spec.get("storageClassName") or None,
         one_node=bool(modes) and modes <= _ONE_NODE,
+        # One node writes or many read: a second writer would wait for ever.
+        writable=bool(modes) and "ReadOnlyMany" not in modes,
     )

@@ -5,6 +5,7 @@ from the store but claims and their volumes (`claims`) and nodes (`nodes`), whic
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -70,6 +71,8 @@ class Observer:
         location = confirmed(meant, uids)
         if location is None and meant is not None and meant.claim not in self._engine_claims:
             del claims[meant.claim]  # nothing is to be mounted from it
+        if location is not None and location.cache is not None:
+            location = replace(location, writable=claims[location.claim].writable)
         pods = self.pods(key)
         return Observed(
             service=service,

@@ -34,6 +34,8 @@ class Location:
     unread: Verdict | None = None  # why the cache could not read any
     # Nodes that hold it already carry this label; None where the volume is the same everywhere.
     node_label: str | None = None
+    # Whether engines may keep what they compile beside it; never for the user's own folder.
+    writable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

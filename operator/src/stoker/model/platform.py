@@ -74,6 +74,7 @@ class Platform:
     notify: str | None = None
     # Whether models whose weights are pickles are served.
     allow_pickle: bool = False
+    compile_bytes: int = 2 * 2**30  # most that engines may keep of what they compiled; 0: nothing
     # Whether a replica may span pods, as a LeaderWorkerSet.
     groups: bool = False
     # How long a replica may wait for a node where no wait was measured, and how long until it is

@@ -81,6 +81,9 @@ class Replica:
     allow_pickle: bool = False
     # What nodes carry that have the model already, where it lies per node; None where it does not.
     node_label: str | None = None
+    # Folder of its claim for what its engines compile, '' where nothing is kept; and its bytes.
+    compiled: str = ""
+    compiled_bytes: int = 0
     # Whether its pods carry annotations for a Prometheus.
     scrape_annotations: bool = False
     # Pods that it spans; they share its accelerators out evenly.

@@ -19,6 +19,7 @@ from stoker.model.replica import Accelerators, Pairs, Placement, PodAdditions, R
 from stoker.plan import groups
 from stoker.planner.flags import lora_args
 from stoker.planner.request import FLAGS, adapters_of
+from stoker_worker.cachecontract import COMPILED
 
 _PLAIN: Final = Run()
 # Flags that the summary tells of.
@@ -47,6 +48,8 @@ def replica_of(
         claim=location.claim,
         folder=location.folder,
         node_label=location.node_label,
+        compiled=_compiled(location) if platform.compile_bytes else "",
+        compiled_bytes=platform.compile_bytes,
         served_names=served_names(key, spec),
         args=_args(spec, engine, run),
         env=_pairs(
@@ -124,6 +127,13 @@ def describe(replica: Replica) -> str:
     if "max-model-len" in args:
         parts.append(f"{args['max-model-len']} tokens")
     return ", ".join(parts)
+
+
+def _compiled(location: Location) -> str:
+    """Beside the model, under its name: it goes when the model goes."""
+    if not location.writable:
+        return ""
+    return f"{COMPILED}/{location.folder.rpartition('/')[2]}"
 
 
 def _args(spec: InferenceServiceSpec, engine: EnginePlatform, run: Run) -> Pairs:

@@ -118,6 +118,7 @@ def platform_of(settings: Settings, operator_namespace: str) -> Platform:
         allowed_priority_classes=settings.allowed.priority_classes,
         allowed_runtime_classes=settings.allowed.runtime_classes,
         allow_pickle=settings.models.allow_pickle,
+        compile_bytes=math.ceil(parse_quantity(settings.caches.compile_room)),
         groups=settings.leader_worker_set.enabled,
         node_wait_s=settings.nodes.wait_seconds,
         node_retry_s=settings.nodes.retry_seconds,

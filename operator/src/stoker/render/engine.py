@@ -37,6 +37,7 @@ _CACHE: Final = "cache"
 _TMP: Final = "tmp"
 _SHARED_MEMORY: Final = "shared-memory"
 _MODEL: Final = "model"
+_EAGER: Final = "enforce-eager"  # compiles nothing
 _LOCAL_VOLUMES: Final = f"{_WORKER},{_CACHE},{_TMP},{_SHARED_MEMORY}"
 
 
@@ -117,7 +118,17 @@ def worker_config(replica: Replica) -> contract.WorkerConfig:
         settle_s=replica.settle_s,
         drain_s=replica.drain_s,
         allow_pickle=replica.allow_pickle,
+        compiled_key=_compiled_key(replica),
+        compiled_bytes=replica.compiled_bytes,
     )
+
+
+def _compiled_key(replica: Replica) -> str:
+    """Names engine and accelerators; the worker adds what only the node knows. Empty: none kept."""
+    if not replica.compiled or _EAGER in dict(replica.args):
+        return ""
+    accelerators = replica.accelerators
+    return " ".join((replica.image, *accelerators.names, str(accelerators.count)))
 
 
 def _template(service: str, revision: str, replica: Replica) -> Manifest:
@@ -208,6 +219,7 @@ def _container(replica: Replica) -> Manifest:
         "volumeMounts": [
             {"name": _WORKER, "mountPath": contract.INSTALL_DIR, "readOnly": True},
             {"name": _MODEL, "mountPath": contract.MODEL_DIR, "readOnly": True},
+            *_compiled_mount(replica),
             {"name": _CACHE, "mountPath": contract.CACHE_DIR},
             {"name": _TMP, "mountPath": _TMP_DIR},
             {"name": _SHARED_MEMORY, "mountPath": "/dev/shm"},  # noqa: S108 - as above
@@ -217,6 +229,13 @@ def _container(replica: Replica) -> Manifest:
             ),
         ],
     }
+
+
+def _compiled_mount(replica: Replica) -> list[Manifest]:
+    """The one folder of the model's volume that an engine's pod may write."""
+    if not _compiled_key(replica):
+        return []
+    return [{"name": _MODEL, "mountPath": contract.COMPILED_DIR, "subPath": replica.compiled}]
 
 
 def _probes() -> Manifest:
@@ -284,7 +303,7 @@ def _resources(replica: Replica) -> Manifest:
 def _volumes(replica: Replica) -> list[Manifest]:
     return [
         {"name": _WORKER, "emptyDir": {}},
-        claim_volume(_MODEL, replica.claim),
+        claim_volume(_MODEL, replica.claim, writable=bool(_compiled_key(replica))),
         {"name": _CACHE, "emptyDir": {}},
         {"name": _TMP, "emptyDir": {}},
         {

@@ -77,9 +77,14 @@ def container_security() -> Manifest:
     }
 
 
-def claim_volume(name: str, claim: str) -> Manifest:
-    """Read-only at the volume too, or the kubelet would change the group of every file in it."""
-    return {"name": name, "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
+def claim_volume(name: str, claim: str, *, writable: bool = False) -> Manifest:
+    """Read-only at the volume too, or the kubelet would change the group of every file in it.
+
+    A cache's volume may be writable: its own jobs mounted it with the same group before, and where
+    the root has that group already, nothing below is touched (`OnRootMismatch`).
+    """
+    source = {"claimName": claim} if writable else {"claimName": claim, "readOnly": True}
+    return {"name": name, "persistentVolumeClaim": source}
 
 
 def compact(mapping: Manifest) -> Manifest:

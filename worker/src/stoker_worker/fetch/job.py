@@ -100,6 +100,7 @@ class Job:
         volume = Volume.open(self._tools.volume)
         with volume.locked(self._config.folder, self._wait_for_writer):
             self._clean(volume)
+            volume.make_compiled(self._config.folder)
             model = volume.published(self._config.folder)
             manifest = None if model is None else self._believed(model)
             if model is None or manifest is None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from stoker_worker.cachecontract import MANIFEST, MODELS, STATE, FetchReason
+from stoker_worker.cachecontract import COMPILED, MANIFEST, MODELS, STATE, FetchReason
 from stoker_worker.fetch.errors import FetchError
 from stoker_worker.fetch.folder import Folder, failed
 from stoker_worker.manifest import Manifest, ManifestError, path_fault, read_manifest
@@ -41,6 +41,7 @@ class Volume:
     def __init__(self, root: Folder) -> None:
         self.root = root
         self.models = root.child(MODELS, create=True)
+        self.compiled = root.child(COMPILED, create=True)
         state = root.child(STATE, create=True)
         self.partials = state.child(PARTIAL, create=True)
         self.quarantine = state.child(QUARANTINE, create=True)
@@ -102,6 +103,10 @@ class Volume:
         self.forget_partial(name)
         return self.models.child(name)
 
+    def make_compiled(self, name: str) -> None:
+        """Make the folder that engines of a model may write, or the kubelet would, as root."""
+        self.compiled.child(name, create=True).close()
+
     def forget_partial(self, name: str) -> None:
         """Remove what is on its way, and how far it was."""
         self.partials.remove(name)
@@ -144,6 +149,8 @@ class Volume:
                 if self._is_old(name, before):
                     self._bin(self.models, name)
                     removed.append(name)
+                    if self.compiled.state(name) is not None:
+                        self._bin(self.compiled, name)
         for name in self.partials.names():
             model = name.removesuffix(JOURNAL)
             if path_fault(model) or model == own or model in live:

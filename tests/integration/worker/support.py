@@ -212,8 +212,12 @@ class Worker:
         self.pool.shutdown(wait=False, cancel_futures=True)
 
 
-def start_worker(folder: Path, model: Path, *, eager: bool = True, **changes: Any) -> Worker:
-    """Start what the container starts, with the pod's environment and nothing of the test's."""
+def start_worker(folder: Path, model: Path, **changes: Any) -> Worker:
+    """Start what the container starts, with the pod's environment and nothing of the test's.
+
+    `eager=False` has the engine compile; all else is the worker's configuration.
+    """
+    eager = changes.pop("eager", True)
     (folder / "termination-log").touch()
     config = WorkerConfig(
         "vllm",

@@ -16,7 +16,7 @@ export PATH := $(STOKER_CACHE_DIR)/tools/bin:$(PATH)
 PYTHON := .venv/bin/python
 READY := .venv/.ready
 
-.PHONY: help demo test lint unit e2e up down status images generate site
+.PHONY: help demo test lint unit e2e up down status images generate site screenshots
 
 help: ## show this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -62,6 +62,9 @@ generate: $(READY) ## write what is generated from the sources again (CRDs, the 
 
 site: $(READY) ## build the documentation's site into ./site
 	@$(PYTHON) -m docs.tools site
+
+screenshots: $(READY) ## draw the pictures of the dashboards (needs Node.js, Chromium, a cluster after `make e2e`)
+	@$(PYTHON) -m e2e.viewer
 
 # A virtual environment of Python's own is enough to fetch uv; uv makes the project's.
 $(UV):

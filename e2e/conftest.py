@@ -13,6 +13,7 @@ import pytest
 from e2e.cluster import Cluster, connect, lifecycle
 from e2e.engine import ensure_site_packages
 from e2e.models import ensure_models
+from e2e.prometheus import Prometheus, gpu, record
 from e2e.stack import EXAMPLE, Stack, example
 
 if TYPE_CHECKING:
@@ -46,11 +47,21 @@ def stack(cluster: Cluster) -> Stack:
 
 
 @pytest.fixture(scope="session")
-def tiny(stack: Stack) -> str:
+def prometheus(stack: Stack) -> Prometheus:
+    """Prometheus, which records from here on."""
+    if stack.cluster.mode != "local":
+        pytest.skip("Prometheus is asked by a ClusterIP, which only this machine reaches")
+    return record(stack, [gpu.JOB])
+
+
+@pytest.fixture(scope="session")
+def tiny(stack: Stack, request: pytest.FixtureRequest) -> str:
     """The README's example, word for word; its address once a replica answers.
 
     Then one replica stays, so that tests without traffic find an engine to look at.
     """
+    if stack.cluster.mode == "local":
+        request.getfixturevalue("prometheus")  # so that it records every test with a service
     stack.prepare_namespace("demo")
     stack.kubectl("delete", "infer", "--all", "-n", "demo", "--wait=true")
     stack.kubectl("apply", "--server-side", "-f", str(EXAMPLE))

@@ -26,6 +26,16 @@ ENGINE_CLAIM = "vllm-cpu"
 ENGINE_PATH = "/opt/vllm"
 MODEL_CLAIM = "models"
 POD_MEMORY_GIB = 8
+# The same machine under another name, with the peaks of a small core and a price, so that what is
+# told in shares of a peak and in dollars can be told here.
+KNOWN_CPU = "cpu-known"
+KNOWN_HARDWARE = {
+    "memoryGiB": POD_MEMORY_GIB,
+    "bandwidthGBs": 20,
+    "tflops": {"float32": 0.05, "bfloat16": 0.05},
+    "pricePerHour": 0.5,
+}
+MONITORING_NAMESPACE = "monitoring"
 EXAMPLE = REPOSITORY / "docs" / "examples" / "tiny.yaml"
 Objects = list[dict[str, Any]]
 
@@ -71,13 +81,25 @@ class Stack:
                         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
                     },
                     "args": {"enforce-eager": "true", "distributed-executor-backend": "uni"},
-                    # A line for each step, for the tests that look at steps.
-                    "allowedArgs": [*_allowed_args(), "enable-logging-iteration-details"],
+                    # A line for each step, for the tests that look at steps; and the counts of
+                    # operations and bytes.
+                    "allowedArgs": [
+                        *_allowed_args(),
+                        "enable-logging-iteration-details",
+                        "enable-mfu-metrics",
+                    ],
                 }
             },
             "defaultAccelerator": "cpu",
             # Of a machine that several engines share; plans keep within it.
-            "accelerators": {"cpu": {"hardware": {"memoryGiB": POD_MEMORY_GIB}}},
+            "accelerators": {
+                "cpu": {"hardware": {"memoryGiB": POD_MEMORY_GIB}},
+                KNOWN_CPU: {"like": "cpu", "hardware": KNOWN_HARDWARE},
+            },
+            "metrics": {
+                "namespaceLabels": {"kubernetes.io/metadata.name": MONITORING_NAMESPACE},
+                "podLabels": {"app.kubernetes.io/name": "prometheus"},
+            },
         }
 
     def install(self, **changes: Any) -> float:

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from e2e.models import PROMPTS
+from e2e.prometheus import Prometheus
 from e2e.stack import Stack, container_pids, is_ready, process_name
 from e2e.traffic import Traffic, describe, lost
 
@@ -40,6 +41,11 @@ def test_hung_engine_is_taken_out_then_replaced(stack: Stack, fixed: str) -> Non
         stack.wait_ready_engines(NAME, NAMESPACE, 1)
         records = traffic.finish()
     assert not lost(records), describe(lost(records))
+
+
+@pytest.mark.timeout(420)
+def test_an_alert_tells_of_it(prometheus: Prometheus) -> None:
+    prometheus.wait_fired("StokerEngineHung", namespace=NAMESPACE, service=NAME)
 
 
 def restarts_of(pod: dict[str, object]) -> int:

@@ -19,6 +19,8 @@ from e2e.stack import Stack, is_ready
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from e2e.prometheus import Prometheus
+
 NAMESPACE = "caches"
 WEIGHTS = "model.safetensors"
 CACHE, SERVICE, SECOND = "tiny", "cached", "shared"
@@ -116,6 +118,11 @@ def test_a_flipped_bit_never_answers_and_one_file_comes_again(caches: Caches) ->
     assert caches.answers(SERVICE)
     assert caches.downloads() == 1
     assert not caches.hub.hub.requests("*resolve*tokenizer.json*", "GET"), "only what was bad"
+
+
+def test_an_alert_tells_of_the_flipped_bit(caches: Caches, prometheus: Prometheus) -> None:
+    del caches
+    prometheus.wait_fired("StokerCacheCorrupt", namespace=NAMESPACE, cache=CACHE)
 
 
 def test_a_volume_that_is_too_small_is_said_to_be(caches: Caches) -> None:

@@ -32,8 +32,10 @@ Json = dict[str, Any]
 MONITORING_API = "monitoring.coreos.com/v1"
 INTERVAL = "5s"
 """Between two scrapes, and two evaluations: a user's choice, here for faults of a minute."""
+CLUSTER = {"target_label": "cluster", "replacement": "local"}
 READY_SECONDS = 90
 ASK_SECONDS = 30
+ALERT_SECONDS = 120
 
 
 class QueryError(AssertionError):
@@ -83,6 +85,12 @@ class Prometheus:
         found = self.over(f'ALERTS{{alertname="{alert}",alertstate="firing"{wanted}}}', step=5)
         return [each["metric"] for each in found]
 
+    def wait_fired(self, alert: str, **labels: str) -> None:
+        """Wait until an alert fires, or see that it has."""
+        self.stack.wait_for(
+            lambda: self.fired(alert, **labels), f"{alert} to fire for {labels}", ALERT_SECONDS
+        )
+
     def targets(self) -> list[Json]:
         """What it scrapes, with the health and the last error of each."""
         return list(self.ask("targets", state="active")["activeTargets"])
@@ -130,15 +138,20 @@ def rendered(stack: Stack) -> list[Json]:
 def configuration(shipped: Iterable[Json], extra_jobs: Iterable[Json] = ()) -> Json:
     """Prometheus' own configuration."""
     monitors = [each for each in shipped if each["kind"] != "PrometheusRule"]
+    jobs = [job for each in monitors for job in scrape_jobs(each)]
+    # `cluster` is on the targets, so that rules and dashboards meet it: a label of
+    # `external_labels` is for those that are told, and in no answer of this Prometheus.
+    named = [
+        {**job, "relabel_configs": [*job["relabel_configs"], CLUSTER]}
+        for job in [*jobs, *extra_jobs]
+    ]
     return {
         "global": {
             "scrape_interval": INTERVAL,
             "evaluation_interval": INTERVAL,
-            "external_labels": {"cluster": "local"},
         },
         "rule_files": ["/etc/prometheus/rules.yml"],
-        "scrape_configs": [job for each in monitors for job in scrape_jobs(each)]
-        + list(extra_jobs),
+        "scrape_configs": named,
     }
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from e2e.stack import MONITORING_NAMESPACE
+
 Json = dict[str, Any]
 
-NAMESPACE = "monitoring"
+NAMESPACE = MONITORING_NAMESPACE
 NAME = "prometheus"
 PORT = 9090
 _LABELS = {"app.kubernetes.io/name": NAME}

@@ -1,0 +1,1 @@
+"""The dashboards as pictures, drawn from a Prometheus that runs."""

@@ -34,6 +34,7 @@ KNOWN_HARDWARE = {
     "bandwidthGBs": 20,
     "tflops": {"float32": 0.05, "bfloat16": 0.05},
     "pricePerHour": 0.5,
+    "spotPricePerHour": 0.2,
 }
 MONITORING_NAMESPACE = "monitoring"
 EXAMPLE = REPOSITORY / "docs" / "examples" / "tiny.yaml"

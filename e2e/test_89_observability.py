@@ -18,7 +18,7 @@ import pytest
 
 from charts.observability.panels import Query, every_query
 from e2e.caches import KIND
-from e2e.cluster.settings import STORAGE_CLASS, state
+from e2e.cluster.settings import NODE, STORAGE_CLASS, state
 from e2e.cluster.volumes import free_volume
 from e2e.models import PROMPTS, TINY
 from e2e.prometheus import gpu
@@ -36,6 +36,8 @@ NAMESPACE = "demo"
 SEEN, EMPTY = "seen", "empty"
 START_SECONDS = 300
 SECONDS = 150
+SCRAPE_SECONDS = 5
+CAPACITY = "karpenter.sh/capacity-type"
 TEXTS = tuple(repeating(prompt.text) for prompt in PROMPTS)
 
 
@@ -55,6 +57,7 @@ def seen(stack: Stack, prometheus: Prometheus) -> Iterator[Prometheus]:
                 "prefixCaching": "on",
                 "targets": {"ttft": "20s", "itl": "2s"},
             },
+            cost={"publicPrice": {"input": "0.15", "output": "0.60"}},
         )
     )
     stack.wait_ready_engines(SEEN, NAMESPACE, 1, seconds=START_SECONDS)
@@ -64,6 +67,7 @@ def seen(stack: Stack, prometheus: Prometheus) -> Iterator[Prometheus]:
     address = stack.address(SEEN, NAMESPACE)
     with (
         kept_on_the_node(stack),
+        spot(stack),
         Traffic(address, SEEN, streams=2, unary=2, prompts=TEXTS, stream_tokens=60),
     ):
         yield prometheus
@@ -90,6 +94,15 @@ def kept_on_the_node(stack: Stack) -> Iterator[None]:
     stack.kubectl("delete", KIND, SEEN, "-n", NAMESPACE, "--wait=true")
     stack.kubectl("delete", "persistentvolume", SEEN, "--wait=false")
     shutil.rmtree(folder)
+
+
+@contextmanager
+def spot(stack: Stack) -> Iterator[None]:
+    """Replicas are seen on demand for a while; from then on, the node says that it is spot."""
+    time.sleep(3 * SCRAPE_SECONDS)
+    stack.kubectl("label", "node", NODE, f"{CAPACITY}=spot")
+    yield
+    stack.kubectl("label", "node", NODE, f"{CAPACITY}-")
 
 
 def test_everything_that_the_chart_selects_is_scraped(stack: Stack, seen: Prometheus) -> None:

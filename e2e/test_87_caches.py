@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 NAMESPACE = "caches"
 WEIGHTS = "model.safetensors"
+SLOW = 150_000
 CACHE, SERVICE, SECOND = "tiny", "cached", "shared"
 
 
@@ -43,6 +44,8 @@ def replace_pod(caches: Caches, service: str) -> None:
 
 
 def test_a_cache_becomes_ready_and_holds_the_sources_bytes(caches: Caches) -> None:
+    # Slow enough that there is a way to see: the dashboards show how far downloads are.
+    caches.hub.cdn.fail(bytes_per_second=SLOW)
     caches.stack.apply(caches.cache(CACHE, storage={"pvc": {"size": "100Mi"}}))
     caches.wait_ready()
     status = caches.status()

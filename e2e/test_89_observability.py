@@ -22,7 +22,7 @@ from e2e.cluster.settings import NODE, STORAGE_CLASS, state
 from e2e.cluster.volumes import free_volume
 from e2e.models import PROMPTS, TINY
 from e2e.prometheus import gpu
-from e2e.stack import KNOWN_CPU, MODEL_CLAIM, Stack, example
+from e2e.stack import KNOWN_CPU, MODEL_CLAIM, MONITORING_NAMESPACE, Stack, example
 from e2e.test_10_answers import call
 from e2e.test_75_techniques import repeating
 from e2e.traffic import Traffic
@@ -72,7 +72,7 @@ def seen(stack: Stack, prometheus: Prometheus) -> Iterator[Prometheus]:
     ):
         yield prometheus
     stack.kubectl("delete", "infer", SEEN, EMPTY, "-n", NAMESPACE, "--ignore-not-found")
-    stack.kubectl("delete", "pod", gpu.NAME, "-n", gpu.NAMESPACE)
+    stack.kubectl("delete", "pod", gpu.NAME, "-n", MONITORING_NAMESPACE)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ _NARROW: Final = 70
 # Lines that one look still tells apart; more of them are listed with their values.
 _FEW: Final = 4
 _HIDDEN: Final = ("Time", "__name__", "job", "instance", "endpoint", "prometheus")
+_SMALL_SHARE: Final = 0.05
 _P = TypeVar("_P", timeseries.Panel, stat.Panel, table.Panel)
 _Drawn = timeseries.Panel | stat.Panel | table.Panel
 
@@ -73,6 +74,9 @@ def _series(panel: Panel) -> timeseries.Panel:
     ).show_points(shapes.VisibilityMode.AUTO).line_width(2)
     if panel.minimum is not None:
         made.axis_soft_min(panel.minimum)
+    if panel.unit == "percentunit" and panel.maximum is None:
+        # An axis of nothing but zeros would go up to 100, which is 10,000 percent.
+        made.axis_soft_max(_SMALL_SHARE)
     if panel.kind is Kind.BARS:
         made.draw_style(shapes.GraphDrawStyle.BARS).fill_opacity(70)
     if panel.kind is Kind.STACK:

@@ -51,7 +51,7 @@ def prometheus(stack: Stack) -> Prometheus:
     """Prometheus, which records from here on."""
     if stack.cluster.mode != "local":
         pytest.skip("Prometheus is asked by a ClusterIP, which only this machine reaches")
-    return record(stack, [gpu.JOB])
+    return record(stack, gpu.JOBS)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ Prometheus has recorded the whole run. So each question of each dashboard is put
 burst of `test_30`, the hung engine of `test_50`, the nodes of `test_85` and the caches of `test_87`
 are in there, and what is missing, the services below add: one with everything that an engine can
 tell of (targets, speculation, repeated prompts, known peaks and a price), and one that no request
-reaches in time. Accelerators are played, and only they: `e2e.prometheus.gpu`.
+reaches in time. What only accelerators tell is played, and only that: `e2e.prometheus.gpu`.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def seen(stack: Stack, prometheus: Prometheus) -> Iterator[Prometheus]:
     stack.wait_ready_engines(SEEN, NAMESPACE, 1, seconds=START_SECONDS)
     (pod,) = stack.engine_pods(SEEN, NAMESPACE)
     image = stack.cluster.images["engine-base"]
-    stack.apply(gpu.objects(image, NAMESPACE, pod["metadata"]["name"]))
+    stack.apply(gpu.objects(image, NAMESPACE, SEEN, pod["metadata"]["name"]))
     address = stack.address(SEEN, NAMESPACE)
     with (
         kept_on_the_node(stack),
@@ -81,7 +81,7 @@ def kept_on_the_node(stack: Stack) -> Iterator[None]:
     folder = state() / "seen-cache"
     folder.mkdir(exist_ok=True)
     kept = {"perNode": {"storageClassName": STORAGE_CLASS}}
-    stack.apply(free_volume(SEEN, folder, "ReadWriteMany"))
+    stack.apply(free_volume(SEEN, folder, "ReadWriteMany", size="10Gi"))
     stack.apply(
         {
             "apiVersion": "stoker.dev/v1alpha1",

@@ -1,10 +1,13 @@
-"""A page of NVIDIA's DCGM exporter, played: this machine has no accelerator.
+"""What only a machine with an accelerator tells, played: this one has none.
 
-The page (`dcgm.txt`) has the families, help texts, units and labels of the exporter's documentation
-and of its default list of counters, as one L4 under load would show them. Its figures are made up
-and never change. What is real is everything behind it: a pod serves the page, Prometheus scrapes
-it with `pod` and `namespace` clashing as they do with the real exporter, and the recording rules
-find the service by the name of an engine pod that runs.
+A page of NVIDIA's DCGM exporter (`dcgm.txt`) has the families, help texts, units and labels of the
+exporter's documentation and of its default list of counters, as one L4 under load would show them.
+Its figures are made up and never change. What is real is everything behind it: a pod serves the
+page, Prometheus scrapes it with `pod` and `namespace` clashing as they do with the real exporter,
+and the recording rules find the service by the name of an engine pod that runs.
+
+And one series of the operator: what a token of output costs over one of input. It follows from an
+accelerator's pace, and of processors no plan knows one; the figure is what a plan for an L4 says.
 """
 
 from __future__ import annotations
@@ -24,6 +27,10 @@ _PAGE = Path(__file__).parent / "dcgm.txt"
 _FILE = "metrics.txt"  # by its ending it is served as text
 _META = "__meta_kubernetes"
 
+_PLANNED = "planned.txt"
+_RATIO = "stoker_service_token_cost_ratio"
+_RATIO_OF_AN_L4 = 258
+
 # As the ServiceMonitor of the exporter's chart has it: no honorLabels, so its own labels `pod` and
 # `namespace` arrive as `exported_pod` and `exported_namespace`.
 JOB: Json = {
@@ -36,6 +43,21 @@ JOB: Json = {
         {"source_labels": [f"{_META}_pod_name"], "target_label": "pod"},
     ],
 }
+
+# As the chart's ServiceMonitor scrapes the operator.
+PLANNED_JOB: Json = {
+    **JOB,
+    "job_name": "played-operator",
+    "metrics_path": f"/{_PLANNED}",
+    "honor_labels": True,
+}
+JOBS = (JOB, PLANNED_JOB)
+
+
+def planned(namespace: str, service: str) -> str:
+    """The operator's series of a service whose plan knows its pace."""
+    labels = f'namespace="{namespace}",service="{service}"'
+    return f"# TYPE {_RATIO} gauge\n{_RATIO}{{{labels}}} {_RATIO_OF_AN_L4}\n"
 
 
 def page(namespace: str, pod: str) -> str:
@@ -56,8 +78,9 @@ def page(namespace: str, pod: str) -> str:
     return string.Template(_PAGE.read_text()).substitute(labels=shown)
 
 
-def objects(image: str, namespace: str, pod: str) -> list[Json]:
-    """The page in a ConfigMap, and the pod that serves it."""
+def objects(image: str, namespace: str, service: str, pod: str) -> list[Json]:
+    """Both pages in a ConfigMap, and the pod that serves them."""
+    pages = {_FILE: page(namespace, pod), _PLANNED: planned(namespace, service)}
     metadata = {"name": NAME, "namespace": NAMESPACE, "labels": {"app": NAME}}
     program = ["python3", "-m", "http.server", str(PORT), "--directory", "/page"]
     container = {
@@ -75,6 +98,6 @@ def objects(image: str, namespace: str, pod: str) -> list[Json]:
     }
     head = {"apiVersion": "v1", "metadata": metadata}
     return [
-        {**head, "kind": "ConfigMap", "data": {_FILE: page(namespace, pod)}},
+        {**head, "kind": "ConfigMap", "data": pages},
         {**head, "kind": "Pod", "spec": spec},
     ]

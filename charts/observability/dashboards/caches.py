@@ -205,8 +205,7 @@ _FILLING: Final = Row(
             Scenario.DOWNLOAD,
             (
                 Target(
-                    f"max by ({_EACH}) (stoker_cache_downloaded_bytes{{@cache}}) "
-                    f"/ (max by ({_EACH}) (stoker_cache_bytes{{@cache}}) > 0)",
+                    f"max by ({_EACH}) (stoker_cache_download_ratio{{@cache}})",
                     _LINE,
                 ),
             ),

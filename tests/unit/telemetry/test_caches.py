@@ -84,7 +84,7 @@ def test_series_follow_the_statuses_and_go_with_their_cache() -> None:
     before = {"phase": "Verifying", "lastVerified": "2026-01-01T00:00:00Z"}
     after = {
         "phase": "Ready", "bytes": 7, "lastVerified": "2026-01-02T00:00:00Z",
-        "nodes": {"ready": 1, "wanted": 2},
+        "nodes": {"ready": 1, "wanted": 2}, "progress": {"downloaded": 5, "percent": 71},
     }  # fmt: skip
     metrics.count(KEY, before, after)
     bad = {**after, "conditions": [{"type": "Verified", "status": "False"}]}
@@ -101,6 +101,8 @@ def test_series_follow_the_statuses_and_go_with_their_cache() -> None:
         f'stoker_cache_phase{{{place},phase="Ready"}} 1.0',
         f'stoker_cache_condition{{{place},condition="Ready",reason="Fetching"}} 1.0',
         f"stoker_cache_nodes_ready{{{place}}} 1.0",
+        f"stoker_cache_downloaded_bytes{{{place}}} 5.0",
+        f"stoker_cache_download_ratio{{{place}}} 0.71",
         f"stoker_cache_last_verified_timestamp_seconds{{{place}}} 1.7673120e+09",
         f'stoker_cache_verifications_total{{{place},result="good"}} 1.0',
         f'stoker_cache_verifications_total{{{place},result="bad"}} 2.0',

@@ -16,6 +16,7 @@ class CacheMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.bytes = families.CACHE_BYTES.gauge(registry)
         self.downloaded = families.CACHE_DOWNLOADED.gauge(registry)
+        self.download = families.CACHE_DOWNLOAD.gauge(registry)
         self.phase = families.CACHE_PHASE.gauge(registry)
         self.condition = families.CACHE_CONDITION.gauge(registry)
         self.nodes_ready = families.CACHE_NODES_READY.gauge(registry)
@@ -25,6 +26,7 @@ class CacheMetrics:
         self._gauges = (
             self.bytes,
             self.downloaded,
+            self.download,
             self.phase,
             self.condition,
             self.nodes_ready,
@@ -62,9 +64,12 @@ class CacheMetrics:
     def _tell(self, key: Key, status: Mapping[str, Any]) -> None:
         place = (key.namespace, key.name)
         nodes = status.get("nodes") or {}
+        progress = status.get("progress") or {}
+        percent = progress.get("percent")
         values = (
             (self.bytes, status.get("bytes")),
-            (self.downloaded, (status.get("progress") or {}).get("downloaded")),
+            (self.downloaded, progress.get("downloaded")),
+            (self.download, None if percent is None else percent / 100),
             (self.nodes_ready, nodes.get("ready")),
             (self.nodes_wanted, nodes.get("wanted")),
             (self.last_verified, _unix(status.get("lastVerified"))),

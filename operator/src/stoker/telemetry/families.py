@@ -285,6 +285,13 @@ CACHE_DOWNLOADED: Final = Family(
     _CACHE,
     leader=True,
 )
+CACHE_DOWNLOAD: Final = Family(
+    "stoker_cache_download_ratio",
+    "gauge",
+    "How much of a model that is being fetched is there, of the whole model, 0 to 1.",
+    _CACHE,
+    leader=True,
+)
 CACHE_PHASE: Final = Family(
     "stoker_cache_phase",
     "gauge",
@@ -375,7 +382,7 @@ OF_SERVICES: Final = (
     STARTUP, PENDING, DEADLINE, DECISIONS, RESIDUAL, REPLACEMENTS, BUDGET,
 )  # fmt: skip
 OF_CACHES: Final = (
-    CACHE_BYTES, CACHE_DOWNLOADED, CACHE_PHASE, CACHE_CONDITION, CACHE_NODES_READY,
+    CACHE_BYTES, CACHE_DOWNLOADED, CACHE_DOWNLOAD, CACHE_PHASE, CACHE_CONDITION, CACHE_NODES_READY,
     CACHE_NODES_WANTED, CACHE_VERIFIED, CACHE_VERIFICATIONS,
 )  # fmt: skip
 OF_COST: Final = (PRICE, COST, UNPRICED, STATIC_PRICE, TOKEN_RATIO, PUBLIC_PRICE)

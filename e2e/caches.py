@@ -6,8 +6,10 @@ it is shut off from that address. Pods reach each other, their frontend and DNS 
 
 from __future__ import annotations
 
+import json
 import subprocess
 import tempfile
+import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,9 +79,22 @@ class Caches:
             "spec": {"model": {"uri": f"hf://{REPO}"}, **spec},
         }
 
-    def service(self, name: str, model: dict[str, Any], replicas: int = 1) -> dict[str, Any]:
+    def service(
+        self, name: str, model: dict[str, Any], replicas: int = 1, **spec: Any
+    ) -> dict[str, Any]:
         """A service of it, with so many replicas by hand."""
-        return example(name, self.namespace, model=model, scaling=None, replicas=replicas)
+        return example(name, self.namespace, model=model, scaling=None, replicas=replicas, **spec)
+
+    def compiled(self) -> list[Path]:
+        """What engines of the model have left for each other, on the node."""
+        return sorted(self.folder.glob(f"compile/{self.model().name}/*.tar"))
+
+    def state(self, service: str) -> dict[str, Any]:
+        """What the worker of a service's only replica tells."""
+        (pod,) = self.stack.engine_pods(service, self.namespace)
+        url = f"http://{pod['status']['podIP']}:8001/state"
+        with urllib.request.urlopen(url, timeout=10) as found:
+            return dict(json.load(found))
 
     def settle(self, service: str, replicas: int = 1) -> list[dict[str, Any]]:
         """Wait for the engines of a service; return their pods."""

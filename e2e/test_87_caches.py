@@ -68,10 +68,14 @@ def test_a_cache_becomes_ready_and_holds_the_sources_bytes(caches: Caches) -> No
 
 def test_a_service_runs_from_it(caches: Caches) -> None:
     caches.hub.forget()
-    caches.stack.apply(caches.service(SERVICE, {"cacheRef": {"name": CACHE}}))
+    compiling = {"compile": "on"}
+    named = {"cacheRef": {"name": CACHE}}
+    caches.stack.apply(caches.service(SERVICE, named, optimization=compiling))
     caches.settle(SERVICE)
     assert caches.answers(SERVICE)
     assert not caches.hub.hub.seen
+    assert not caches.state(SERVICE)["compiled"]["restored"]
+    caches.stack.wait_for(lambda: bool(caches.compiled()), "what it compiled to be kept", 120)
 
 
 def test_without_a_hub_it_starts_again(caches: Caches) -> None:
@@ -85,6 +89,10 @@ def test_without_a_hub_it_starts_again(caches: Caches) -> None:
         finally:
             caches.hub.start()
     assert not caches.hub.hub.seen
+    told = caches.state(SERVICE)
+    assert told["compiled"]["restored"] in {each.name for each in caches.compiled()}
+    # The volume is mounted to be written, and yet no file of the model looks touched.
+    assert told["model"]["hashed"] == 0
 
 
 def test_a_second_service_of_the_same_source_shares_it(caches: Caches) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from stoker import naming
 from stoker_worker import modelfacts
+from stoker_worker.contract import COMPILED_DIR, MODEL_DIR
 from tests.integration.operator.support import condition, make_claim, service, wait_for
 from tests.support.tiny import TINY
 
@@ -105,7 +106,14 @@ def test_a_service_waits_for_its_cache_and_outlives_it(plane: ControlPlane, name
     (engine,) = wait_for("the engine's Deployment", lambda: engines(plane, namespace))
     pod = engine["spec"]["template"]["spec"]
     volume = next(each for each in pod["volumes"] if each["name"] == "model")
-    assert volume["persistentVolumeClaim"] == {"claimName": CLAIM, "readOnly": True}
+    assert volume["persistentVolumeClaim"] == {"claimName": CLAIM}
+    mounted = {
+        each["mountPath"]: (each.get("subPath"), each.get("readOnly", False))
+        for each in pod["containers"][0]["volumeMounts"]
+        if each["name"] == "model"
+    }
+    # Every reader of this claim can write it, so what engines compile lies beside the model.
+    assert mounted == {MODEL_DIR: (None, True), COMPILED_DIR: ("compile/org-tiny-0123", False)}
     env = {each["name"]: each.get("value", "") for each in pod["containers"][0]["env"]}
     config = json.loads(env["STOKER_WORKER_CONFIG"])
     assert config["model_path"] == "/models/models/org-tiny-0123"

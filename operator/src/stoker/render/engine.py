@@ -125,7 +125,7 @@ def worker_config(replica: Replica) -> contract.WorkerConfig:
 
 def _compiled_key(replica: Replica) -> str:
     """Names engine and accelerators; the worker adds what only the node knows. Empty: none kept."""
-    if not replica.compiled or _EAGER in dict(replica.args):
+    if not replica.compiled or dict(replica.args).get(_EAGER, "false") != "false":
         return ""
     accelerators = replica.accelerators
     return " ".join((replica.image, *accelerators.names, str(accelerators.count)))

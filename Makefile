@@ -63,7 +63,7 @@ generate: $(READY) ## write what is generated from the sources again (CRDs, the 
 site: $(READY) ## build the documentation's site into ./site
 	@$(PYTHON) -m docs.tools site
 
-screenshots: $(READY) ## draw the pictures of the dashboards (needs Node.js, Chromium, a cluster after `make e2e`)
+screenshots: $(READY) ## draw the pictures of the dashboards (see docs/dashboards.md)
 	@$(PYTHON) -m e2e.viewer
 
 # A virtual environment of Python's own is enough to fetch uv; uv makes the project's.

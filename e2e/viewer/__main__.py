@@ -5,8 +5,9 @@ of these is at hand wherever this runs. So the page beside this file draws the p
 own libraries from npm (@grafana/ui and @grafana/data), the shipped JSON, and a Prometheus. Debian's
 Chromium takes them, headless.
 
-It needs the cluster with the Prometheus that the end-to-end tests leave running, Node.js, npm and
-Chromium. The tests need none of it.
+It needs Node.js, npm, Chromium, pngquant, and the cluster with the Prometheus of the end-to-end
+tests, before the last of them takes it away: `pytest e2e --deselect e2e/test_99_cluster_goes.py`.
+The tests need none of it.
 """
 
 from __future__ import annotations
@@ -62,10 +63,10 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 def build(folder: Path) -> None:
     """Build the page into a folder: npm's packages, pinned by package-lock.json, as one script."""
-    for program in ("node", "npm", "chromium"):
+    for program in ("node", "npm", "chromium", "pngquant"):
         if shutil.which(program) is None:
             raise ClusterError(
-                f"{program} is missing: run `apt-get install nodejs npm chromium` as root."
+                f"{program} is missing: run `apt-get install nodejs npm chromium pngquant` as root."
             )
     for name in ("package.json", "package-lock.json"):
         shutil.copy2(HERE / name, folder / name)
@@ -108,6 +109,7 @@ def take(page: str, picture: Picture, profile: Path, parameters: dict[str, str])
         raise ClusterError(f"{picture.name}: the page did not get ready: {drawn[-500:]}")
     path = IMAGES / f"{picture.name}.png"
     chromium(profile, f"{window},{height[1]}", f"--screenshot={path}", address)
+    run("pngquant", "--force", "--skip-if-larger", "--output", path, "128", path)
     return path
 
 

@@ -17,27 +17,36 @@ class Picture:
     """What the page is told beside it: `var-NAME` of a variable, `rows` to keep."""
 
 
-_SERVICE: Final = {"var-namespace": "demo", "var-service": "seen"}
+def _of(dashboard: str, name: str, *rows: str, **variables: str) -> Picture:
+    chosen = {f"var-{variable}": value for variable, value in variables.items()}
+    return Picture(f"dashboard-{name}", f"stoker-{dashboard}", {**chosen, "rows": "|".join(rows)})
 
 
-def _service(name: str, *rows: str) -> Picture:
-    return Picture(
-        f"dashboard-service-{name}", "stoker-service", {**_SERVICE, "rows": "|".join(rows)}
-    )
-
+_SCALED: Final = {"namespace": "demo", "service": "tiny"}
+_SEEN: Final = {"namespace": "demo", "service": "seen"}
 
 PICTURES: Final = (
-    Picture("dashboard-fleet", "stoker-fleet"),
-    _service("users", "Now", "What users feel"),
-    _service("queue", "Queue and replicas", "Batch"),
-    _service("engine", "KV cache and prefix cache", "Speculation"),
-    _service(
-        "machine",
+    _of("fleet", "fleet", "Now", "Services", "What users feel: the ten worst"),
+    _of("fleet", "fleet-size", "How much there is"),
+    _of("service", "service-users", "Now", "What users feel", **_SEEN),
+    _of("service", "service-queue", "Queue and replicas", "Batch", **_SCALED),
+    _of("service", "service-engine", "KV cache and prefix cache", "Speculation", **_SEEN),
+    _of(
+        "service",
+        "service-machine",
         "Accelerators",
         "The engines' hosts, and what the plan did not foresee",
+        **_SEEN,
     ),
-    Picture("dashboard-cold-starts", "stoker-cold-starts"),
-    Picture("dashboard-caches", "stoker-caches"),
-    Picture("dashboard-cost", "stoker-cost"),
-    Picture("dashboard-operator", "stoker-operator"),
+    _of("cold-starts", "cold-starts", "Now", "Where the time goes", "Waiting for nodes"),
+    _of("caches", "caches", "Now", "Caches", "Filling and keeping"),
+    _of("cost", "cost", "Now", "Services", "For what"),
+    _of(
+        "cost",
+        "cost-compared",
+        "For a request and a million tokens, mean of the last hour",
+        "Compared",
+    ),
+    _of("operator", "operator", "Now", "Its work", "What it sees"),
+    _of("operator", "operator-process", "The API server, and the process"),
 )

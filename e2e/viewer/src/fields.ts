@@ -3,6 +3,7 @@
 
 import {
   applyFieldOverrides,
+  cacheFieldDisplayNames,
   DataFrame,
   FieldConfigOptionsRegistry,
   FieldConfigSource,
@@ -71,5 +72,7 @@ export function withFields(
     theme,
     timeZone: 'utc',
   });
+  // A colour goes by this name, which is lost where frames are joined.
+  cacheFieldDisplayNames(made);
   return [made, source, options];
 }

@@ -132,7 +132,7 @@ function Content(props: {
   if (!data || data instanceof Error) {
     return <Words text={data ? String(data) : ''} height={height} />;
   }
-  if (isEmpty(data)) {
+  if (isEmpty(panel.type, data)) {
     return <Words text={panel.fieldConfig.defaults.noValue ?? 'No data'} height={height} />;
   }
   const replace = (text: string) => fill(text, values);

@@ -125,7 +125,10 @@ export function Rows({ frames, options, width, height }: Drawn) {
   );
 }
 
-export function isEmpty(frames: DataFrame[]): boolean {
+export function isEmpty(type: string, frames: DataFrame[]): boolean {
+  if (type === 'table') {
+    return !frames.some((frame) => frame.length > 0);
+  }
   const numbers = frames.flatMap((frame) => frame.fields.filter((field) => field.type === FieldType.number));
   return !numbers.some((field) => field.values.some((value) => Number.isFinite(value)));
 }

@@ -68,23 +68,28 @@ export async function range(target: Target, span: Span, step: number): Promise<S
 
 export async function lines(target: Target, span: Span, step: number): Promise<DataFrame[]> {
   const found = await range(target, span, step);
-  return found.map(({ metric, values = [] }) => ({
+  // All steps, also those without a value, so that a gap is seen as one.
+  const times: number[] = [];
+  for (let time = Math.floor(span.from / step) * step; time <= span.to; time += step) {
+    times.push(time);
+  }
+  return found.map(({ metric, values = [] }) => [metric, new Map(values)] as const).map(([metric, known]) => ({
     refId: target.refId,
     name: legend(target, metric),
-    length: values.length,
+    length: times.length,
     fields: [
       {
         name: 'Time',
         type: FieldType.time,
         config: { interval: step * 1000 },
-        values: values.map(([time]) => time * 1000),
+        values: times.map((time) => time * 1000),
       },
       {
         name: 'Value',
         type: FieldType.number,
         labels: metric,
         config: { displayNameFromDS: legend(target, metric) },
-        values: values.map(([, value]) => Number(value)),
+        values: times.map((time) => (known.has(time) ? Number(known.get(time)) : null)),
       },
     ],
   }));

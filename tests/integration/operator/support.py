@@ -166,7 +166,7 @@ def service(name: str, namespace: str, **spec: Any) -> dict[str, Any]:
     }
 
 
-def wait_for(what: str, look: Callable[[], T | None], timeout: float = 30) -> T:
+def wait_for(what: str, look: Callable[[], T | None], timeout: float = 60) -> T:
     """The first true answer; what was looked for is said when there is none."""
     deadline = time.monotonic() + timeout * PATIENCE
     while True:

@@ -204,7 +204,7 @@ def test_a_service_that_answers_is_healthy_and_what_is_not_known_is_told(
         code, found = doctor(plane, NAME, "-n", namespace)
         return found if code == Exit.DONE and found["state"] == "healthy" else None
 
-    found = wait_for("it is healthy", healthy, 60)
+    found = wait_for("it is healthy", healthy, 180)
     assert found["cause"] is None
     assert {link["state"] for link in found["links"]} == {"ok"}
     whole = run(plane.kubeconfig, NAME, "-n", namespace, "--all", columns=60)
@@ -247,7 +247,7 @@ def test_a_service_that_answers_is_measured_and_asked(
         return found if sound else None
 
     with answers.serving():
-        found = wait_for("it is healthy", healthy, 60)
+        found = wait_for("it is healthy", healthy, 180)
         states = {link["check"]: link for link in found["links"]}
         assert states["first-token"]["words"].startswith("after ")
         assert found["bound"]["name"] == "KV capacity"

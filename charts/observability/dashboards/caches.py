@@ -50,7 +50,7 @@ _CACHE: Final = Variable(
 _NOW: Final = Row(
     "Now",
     (
-        Panel(
+        kit.figure(
             "Caches that are not ready",
             "Caches in any other phase than Ready. One that is being filled is among them. "
             "Bad: Failed or Degraded in the table below; services of such a cache do not start.",
@@ -61,14 +61,11 @@ _NOW: Final = Row(
                     'count(stoker_cache_phase{@cache, phase!="Ready"} == 1) or vector(0)', "caches"
                 ),
             ),
-            Kind.STAT,
             steps=rising(1, 3),
-            width=6,
-            height=4,
             decimals=0,
             runbooks=("StokerCacheFailed",),
         ),
-        Panel(
+        kit.figure(
             "Bad verifications in this time",
             "Verifications that found a byte that is not as it was fetched. "
             "Bad: any. The file is fetched again by itself; a volume that does it twice is faulty.",
@@ -80,14 +77,11 @@ _NOW: Final = Row(
                     "bad",
                 ),
             ),
-            Kind.STAT,
             steps=rising(1, 2),
-            width=6,
-            height=4,
             decimals=0,
             runbooks=("StokerCacheCorrupt",),
         ),
-        Panel(
+        kit.figure(
             "Longest time without a verification",
             "Since every byte of a cache was last compared with its digest, of the cache that "
             "waits longest. Bad: far above caches.verifyEvery: verifications do not run.",
@@ -99,21 +93,15 @@ _NOW: Final = Row(
                     "since",
                 ),
             ),
-            Kind.STAT,
             steps=rising(_WEEK, 4 * _WEEK),
-            width=6,
-            height=4,
         ),
-        Panel(
+        kit.figure(
             "Cached models together",
             "Size of all chosen models, once for each cache, however many nodes hold it. "
             "Bad: it grows and nobody knows why: caches outlive the services that made them.",
             "bytes",
             Scenario.CACHE,
             (Target("sum(stoker_cache_bytes{@cache})", "size"),),
-            Kind.STAT,
-            width=6,
-            height=4,
         ),
     ),
 )

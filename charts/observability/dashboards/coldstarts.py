@@ -18,7 +18,6 @@ from charts.observability.dashboards.values import (
     rising,
 )
 
-_LINE: Final = "{{namespace}}/{{service}}"
 _NAMES: Final = (("cluster", "Cluster"), ("namespace", "Namespace"), ("service", "Service"))
 
 
@@ -31,20 +30,17 @@ def _phase(name: str, title: str) -> Target:
 _NOW: Final = Row(
     "Now",
     (
-        Panel(
+        kit.figure(
             "Longest wait for a node",
             "How long the oldest replica that no node can take has waited; zero where none waits. "
             "Bad: it comes near the deadline (beside): then the replica is withdrawn.",
             "s",
             Scenario.BASE,
             (Target("max(stoker_service_pending_seconds{@service}) or vector(0)", "wait"),),
-            Kind.STAT,
             steps=rising(60, 600),
-            width=6,
-            height=4,
             runbooks=("StokerReplicaUnschedulable",),
         ),
-        Panel(
+        kit.figure(
             "Wait, of its deadline",
             "The wait for a node over what nodes have taken so far, with reserve: at 100 % the "
             "replica is withdrawn, and another type or a later try takes its place. "
@@ -58,26 +54,20 @@ _NOW: Final = Row(
                     "of the deadline",
                 ),
             ),
-            Kind.STAT,
             steps=rising(0.5, 0.8),
-            width=6,
-            height=4,
             nothing="none waits",
             runbooks=("StokerReplicaUnschedulable",),
         ),
-        Panel(
+        kit.figure(
             "Replicas that start",
             "Replicas that are there, but do not answer yet. "
             "Bad: the number stays for longer than the slowest start (beside).",
             "short",
             Scenario.BASE,
             (Target(f"sum({kit.replicas('pending')})", "starting"),),
-            Kind.STAT,
-            width=6,
-            height=4,
             decimals=0,
         ),
-        Panel(
+        kit.figure(
             "Slowest service to start",
             "From being asked for to the first answer, mean of the last few starts, of the slowest "
             "of the chosen services. Bad: minutes where scaling from zero is wanted.",
@@ -90,10 +80,7 @@ _NOW: Final = Row(
                     "start",
                 ),
             ),
-            Kind.STAT,
             steps=rising(120, 600),
-            width=6,
-            height=4,
         ),
     ),
 )
@@ -151,7 +138,7 @@ _PHASES: Final = Row(
                 Target(
                     f"topk(10, sum by ({kit.EACH}) (max by ({kit.EACH}, phase) "
                     "(stoker_service_startup_seconds{@service})))",
-                    _LINE,
+                    kit.LINE,
                 ),
             ),
             links=(kit.OF_LINE,),
@@ -186,7 +173,9 @@ _NODES: Final = Row(
             "s",
             Scenario.PENDING,
             (
-                Target(f"max by ({kit.EACH}) (stoker_service_pending_seconds{{@service}})", _LINE),
+                Target(
+                    f"max by ({kit.EACH}) (stoker_service_pending_seconds{{@service}})", kit.LINE
+                ),
                 Target(
                     f"max by ({kit.EACH}) (stoker_service_startup_deadline_seconds{{@service}})",
                     "deadline of {{namespace}}/{{service}}",
@@ -207,7 +196,7 @@ _NODES: Final = Row(
             (
                 Target(
                     f"topk(10, {kit.replicas('pending')})",
-                    _LINE,
+                    kit.LINE,
                 ),
             ),
             decimals=0,
@@ -226,7 +215,11 @@ _WAITING: Final = Row(
             "Bad: they stay for longer than a start takes; each is answered with 503 in the end.",
             "short",
             Scenario.BASE,
-            (Target(f"topk(10, sum by ({kit.EACH}) (stoker:held_requests{{@service}}))", _LINE),),
+            (
+                Target(
+                    f"topk(10, sum by ({kit.EACH}) (stoker:held_requests{{@service}}))", kit.LINE
+                ),
+            ),
             links=(kit.OF_LINE,),
             runbooks=("StokerHeldRequestsTimeOut",),
         ),

@@ -19,7 +19,6 @@ from charts.observability.dashboards.values import (
     rising,
 )
 
-_LINE: Final = "{{namespace}}/{{service}}"
 _NAMES: Final = (("cluster", "Cluster"), ("namespace", "Namespace"), ("service", "Service"))
 _SPENT: Final = "stoker_service_cost_dollars_total"
 
@@ -40,32 +39,26 @@ def _spent(more: str = "", window: str = "$__range") -> str:
 _NOW: Final = Row(
     "Now",
     (
-        Panel(
+        kit.figure(
             "Price now",
             "What all replicas that are on a node cost in an hour, by the catalogue's prices. "
             "Bad: far above yesterday's at this hour; the table below says which service.",
             "currencyUSD",
             Scenario.COST,
             (Target(f"sum({_PRICE})", "per hour"),),
-            Kind.STAT,
-            width=6,
-            height=4,
             decimals=2,
             runbooks=("StokerBudgetReached",),
         ),
-        Panel(
+        kit.figure(
             "A day like this hour",
             "The price now, times 24. "
             "Bad: above what you can pay; scaling.budget in a service's spec bounds it.",
             "currencyUSD",
             Scenario.COST,
             (Target(f"24 * sum({_PRICE})", "per day"),),
-            Kind.STAT,
-            width=6,
-            height=4,
             decimals=2,
         ),
-        Panel(
+        kit.figure(
             "Share that served nobody",
             "Of what was spent in the chosen time: replicas that were idle, starting or ending. "
             "Bad: above a half: minimum replicas too high, scale-down too slow, or long starts. "
@@ -78,13 +71,10 @@ _NOW: Final = Row(
                     "not serving",
                 ),
             ),
-            Kind.STAT,
             steps=rising(0.5, 0.8),
-            width=6,
-            height=4,
             decimals=0,
         ),
-        Panel(
+        kit.figure(
             "Accelerators without a price",
             "Accelerators in use that the catalogue knows no price for: every figure here is "
             "without them. Bad: above zero: set accelerators.<type>.hardware.pricePerHour.",
@@ -96,10 +86,7 @@ _NOW: Final = Row(
                     "unpriced",
                 ),
             ),
-            Kind.STAT,
             steps=rising(1, 2),
-            width=6,
-            height=4,
             decimals=0,
         ),
     ),
@@ -198,7 +185,7 @@ _FOR: Final = Row(
             "Bad: a step upwards that its load does not explain.",
             "currencyUSD",
             Scenario.COST,
-            (Target(f"topk(10, sum by ({kit.EACH}) ({_PRICE}))", _LINE),),
+            (Target(f"topk(10, sum by ({kit.EACH}) ({_PRICE}))", kit.LINE),),
             links=(kit.OF_LINE,),
         ),
         Panel(
@@ -253,7 +240,7 @@ def _there(direction: str) -> str:
 def _public(direction: str) -> Target:
     return Target(
         _there(direction),
-        f"public API, {_LINE}",
+        f"public API, {kit.LINE}",
         BAD,
         dashed=True,
         scenario=Scenario.PUBLIC_PRICE,
@@ -272,7 +259,7 @@ _UNITS: Final = Row(
             "currencyUSD",
             Scenario.COST,
             (
-                Target(f"1e6 * {_hour(_SPENT)} / {_WEIGHT} * {_RATIO}", _LINE),
+                Target(f"1e6 * {_hour(_SPENT)} / {_WEIGHT} * {_RATIO}", kit.LINE),
                 _public("output"),
             ),
             links=(kit.OF_LINE,),
@@ -284,7 +271,9 @@ _UNITS: Final = Row(
             "currencyUSD",
             Scenario.COST,
             (
-                Target(f"1e6 * {_hour(_SPENT)} / {_WEIGHT} * {_COMPUTED} / ({_INPUT} > 0)", _LINE),
+                Target(
+                    f"1e6 * {_hour(_SPENT)} / {_WEIGHT} * {_COMPUTED} / ({_INPUT} > 0)", kit.LINE
+                ),
                 _public("input"),
             ),
             links=(kit.OF_LINE,),
@@ -295,7 +284,7 @@ _UNITS: Final = Row(
             "Bad: it rises at night: too many replicas wait for little load.",
             "currencyUSD",
             Scenario.COST,
-            (Target(f"{_hour(_SPENT)} / ({_REQUESTS} > 0)", _LINE),),
+            (Target(f"{_hour(_SPENT)} / ({_REQUESTS} > 0)", kit.LINE),),
             links=(kit.OF_LINE,),
         ),
         Panel(
@@ -309,7 +298,7 @@ _UNITS: Final = Row(
                 Target(
                     f"({_SERVING} * {_P95} / {_MEAN} + ({_hour(_SPENT)} - {_SERVING})) "
                     f"/ ({_REQUESTS} > 0)",
-                    _LINE,
+                    kit.LINE,
                 ),
             ),
             links=(kit.OF_LINE,),

@@ -19,14 +19,13 @@ from charts.observability.dashboards.values import (
     rising,
 )
 
-_LINE: Final = "{{namespace}}/{{service}}"
 # As many lines as a picture holds.
 _WORST: Final = 10
 
 _NOW: Final = Row(
     "Now",
     (
-        Panel(
+        kit.figure(
             "Services with fewer replicas than wanted",
             "Services where not every wanted replica answers. A start makes this 1 for its time. "
             "Bad: above zero for longer than a cold start takes: the table below says which.",
@@ -38,14 +37,11 @@ _NOW: Final = Row(
                     "services",
                 ),
             ),
-            Kind.STAT,
             steps=rising(1, 5),
-            width=6,
-            height=4,
             decimals=0,
             runbooks=("StokerNoReplicaReady",),
         ),
-        Panel(
+        kit.figure(
             "Services with errors above 1 %",
             "Services that answered more than one in a hundred requests with 429 or 5xx in the "
             "last five minutes. Bad: above zero: users see failures.",
@@ -58,28 +54,22 @@ _NOW: Final = Row(
                     "services",
                 ),
             ),
-            Kind.STAT,
             steps=rising(1, 3),
-            width=6,
-            height=4,
             decimals=0,
             runbooks=("StokerErrorBudgetBurn",),
         ),
-        Panel(
+        kit.figure(
             "Waiting requests",
             "Requests that wait, at frontends and in engines, of all chosen services. "
             "Bad: it rises and does not come down within a cold start.",
             "short",
             Scenario.BASE,
             (Target("sum(stoker:queue:sum{@service})", "waiting"),),
-            Kind.STAT,
             steps=rising(10, 100),
-            width=6,
-            height=4,
             decimals=0,
             runbooks=("StokerQueueGrowsAtMax",),
         ),
-        Panel(
+        kit.figure(
             "Services that wait for a node",
             "Services with a replica that no node can take yet. "
             "Bad: above zero for longer than your cluster's autoscaler takes to bring a node: "
@@ -91,10 +81,7 @@ _NOW: Final = Row(
                     f"count({kit.once('stoker_service_pending_seconds')}) or vector(0)", "services"
                 ),
             ),
-            Kind.STAT,
             steps=rising(1, 5),
-            width=6,
-            height=4,
             decimals=0,
             runbooks=("StokerReplicaUnschedulable",),
         ),
@@ -222,7 +209,7 @@ _USERS: Final = Row(
             (
                 Target(
                     f"topk({_WORST}, max by ({kit.EACH}) (stoker:errors:ratio_rate5m{{@service}}))",
-                    _LINE,
+                    kit.LINE,
                 ),
             ),
             steps=rising(0.001, 0.01),
@@ -238,7 +225,7 @@ _USERS: Final = Row(
             (
                 Target(
                     f"topk({_WORST}, max by ({kit.EACH}) (stoker:ttft_seconds:p95{{@service}}))",
-                    _LINE,
+                    kit.LINE,
                 ),
             ),
             links=(kit.OF_LINE,),
@@ -249,7 +236,11 @@ _USERS: Final = Row(
             "At the frontend and in engines. Bad: a line that rises for longer than a cold start.",
             "short",
             Scenario.BASE,
-            (Target(f"topk({_WORST}, sum by ({kit.EACH}) (stoker:queue:sum{{@service}}))", _LINE),),
+            (
+                Target(
+                    f"topk({_WORST}, sum by ({kit.EACH}) (stoker:queue:sum{{@service}}))", kit.LINE
+                ),
+            ),
             links=(kit.OF_LINE,),
             runbooks=("StokerQueueGrowsAtMax",),
         ),
@@ -263,7 +254,7 @@ _USERS: Final = Row(
                 Target(
                     f"bottomk({_WORST}, "
                     f"min by ({kit.EACH}) (stoker:goodput:ratio_rate5m{{@service}}))",
-                    _LINE,
+                    kit.LINE,
                 ),
             ),
             steps=falling(0.95, 0.99),

@@ -4,10 +4,19 @@ The label `cluster` comes from Prometheus's external labels and may be absent. A
 matches the empty text, and so `.*`, which is what "All" stands for in every variable.
 """
 
+import functools
 import re
 from typing import Final
 
-from charts.observability.dashboards.values import PURPLE, Annotation, Link, Scenario, Variable
+from charts.observability.dashboards.values import (
+    PURPLE,
+    Annotation,
+    Kind,
+    Link,
+    Panel,
+    Scenario,
+    Variable,
+)
 from charts.observability.rulefile import RUNBOOKS
 
 DATASOURCE: Final = "${datasource}"
@@ -65,6 +74,10 @@ REVISION: Final = Variable(
 # What tells services apart. Two processes of the operator may tell of one for a moment, while one
 # takes over, and a target may be scraped twice: figures are taken once, then added up.
 EACH: Final = "cluster, namespace, service"
+# How a line of many services is called.
+LINE: Final = "{{namespace}}/{{service}}"
+# One number, a quarter of a row wide: what is looked at first.
+figure: Final = functools.partial(Panel, kind=Kind.STAT, width=6, height=4)
 
 
 def replicas(state: str) -> str:

@@ -26,7 +26,7 @@ _RATE: Final = "[$__rate_interval]"
 _NOW: Final = Row(
     "Now",
     (
-        Panel(
+        kit.figure(
             "Leaders",
             "Operator processes that lead; the others stand by. "
             "Bad: 0: nothing is scaled, started or repaired; running engines go on. 2: only for "
@@ -39,50 +39,38 @@ _NOW: Final = Row(
                     "leaders",
                 ),
             ),
-            Kind.STAT,
             steps=((None, BAD), (1, GOOD), (2, WARN)),
-            width=6,
-            height=4,
             decimals=0,
             runbooks=("StokerOperatorDown", "StokerOperatorWithoutLeader"),
         ),
-        Panel(
+        kit.figure(
             "Oldest watch",
             "Seconds since the watch of a resource was last known to tell the truth, of the worst. "
             "Bad: above 5 minutes: the operator acts on an old picture of the cluster.",
             "s",
             Scenario.BASE,
             (Target(f"max(stoker_watch_age_seconds{{{_HERE}}})", "age"),),
-            Kind.STAT,
             steps=rising(120, 300),
-            width=6,
-            height=4,
             runbooks=("StokerWatchStale",),
         ),
-        Panel(
+        kit.figure(
             "Oldest load sample",
             "Age of the newest numbers from the engines, of the service that waits longest for "
             "some. Bad: above 15 s: that service is not scaled by its load.",
             "s",
             Scenario.BASE,
             (Target(f"max(stoker_load_sample_age_seconds{{{_HERE}}})", "age"),),
-            Kind.STAT,
             steps=rising(10, 15),
-            width=6,
-            height=4,
             runbooks=("StokerScalingBlind",),
         ),
-        Panel(
+        kit.figure(
             "Unforeseen errors in this time",
             "Passes that ended in an error nobody foresaw; the log has the traceback. "
             "Bad: any: please report it.",
             "short",
             Scenario.BASE,
             (Target(f"sum(increase(stoker_reconcile_bugs_total{{{_HERE}}}[$__range]))", "errors"),),
-            Kind.STAT,
             steps=rising(1, 2),
-            width=6,
-            height=4,
             decimals=0,
             runbooks=("StokerReconcileBugs",),
         ),

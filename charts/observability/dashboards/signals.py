@@ -50,47 +50,38 @@ def _target(which: str) -> Target:
 NOW: Final = Row(
     "Now",
     (
-        Panel(
+        kit.figure(
             "Errors",
             "Share of requests that were answered with 429 or 5xx, of five minutes. "
             "Bad: above 1 %: users see failures. Look at 'Answers by status' for which ones.",
             "percentunit",
             Scenario.BASE,
             (Target("max(stoker:errors:ratio_rate5m{@service})", "errors"),),
-            Kind.STAT,
             steps=rising(0.001, 0.01),
-            width=6,
-            height=4,
             runbooks=("StokerErrorBudgetBurn",),
         ),
-        Panel(
+        kit.figure(
             "First token, P95",
             "19 of 20 requests got their first token within this time, of five minutes. "
             "Bad: above the service's target, or far above what it was yesterday at this hour.",
             "s",
             Scenario.BASE,
             (Target("max(stoker:ttft_seconds:p95{@service})", "P95"),),
-            Kind.STAT,
             steps=rising(2, 10),
-            width=6,
-            height=4,
             runbooks=("StokerSlowFirstToken",),
         ),
-        Panel(
+        kit.figure(
             "Waiting requests",
             "Requests that wait, at the frontend and in the engines. "
             "Bad: a number that stays above zero: there are fewer replicas than the load takes.",
             "short",
             Scenario.BASE,
             (Target("sum(stoker:queue:sum{@service})", "waiting"),),
-            Kind.STAT,
             steps=rising(1, 50),
-            width=6,
-            height=4,
             decimals=0,
             runbooks=("StokerQueueGrowsAtMax",),
         ),
-        Panel(
+        kit.figure(
             "Replicas ready, of those wanted",
             "How much of what was asked for answers. "
             "Bad: below 100 % for longer than a start takes: pods crash, or no node takes them. "
@@ -103,10 +94,7 @@ NOW: Final = Row(
                     "ready",
                 ),
             ),
-            Kind.STAT,
             steps=falling(0.5, 1),
-            width=6,
-            height=4,
             decimals=0,
             runbooks=("StokerNoReplicaReady",),
         ),

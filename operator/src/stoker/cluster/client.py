@@ -234,10 +234,12 @@ class Client:
         try:
             yield socket
         finally:
-            await socket.close()
-            # A polite end of TLS would outlast the program.
-            if transport is not None:
-                transport.abort()
+            try:
+                await socket.close()  # waits for the other end, and may be cancelled meanwhile
+            finally:
+                # A polite end of TLS would outlast the program.
+                if transport is not None:
+                    transport.abort()
 
     async def write(
         self,

@@ -15,6 +15,8 @@ export CLUSTER REGISTRY
 export PATH := $(STOKER_CACHE_DIR)/tools/bin:$(PATH)
 PYTHON := .venv/bin/python
 READY := .venv/.ready
+# Two files of tests at a time, in the order of their cost; the cluster's phases are one group, last.
+SIDE_BY_SIDE := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help demo test lint unit e2e up down status images generate site screenshots
 
@@ -26,10 +28,10 @@ demo: $(READY) ## bring a cluster up and run the main job on it (CLUSTER=current
 
 test: lint ## check everything: style, types, layers, then all tests, the real cluster included
 	@$(PYTHON) -m e2e.cluster programs >/dev/null
-	@.venv/bin/pytest tests e2e
+	@.venv/bin/pytest $(SIDE_BY_SIDE) tests e2e
 
 unit: $(READY) ## run the tests that need no cluster
-	@.venv/bin/pytest tests
+	@.venv/bin/pytest $(SIDE_BY_SIDE) tests
 
 e2e: $(READY) ## run the tests on the cluster
 	@.venv/bin/pytest e2e

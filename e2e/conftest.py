@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 PATIENCE = 2400
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """All phases go one after the other: there is one cluster."""
+    item.add_marker(pytest.mark.xdist_group("cluster"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give end-to-end tests the time that a cold cache takes, unless they say otherwise."""
     for item in items:

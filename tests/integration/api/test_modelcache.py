@@ -161,7 +161,7 @@ def takes(body: dict[str, Any]) -> bool:
     return True
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def caches(judge: Judge) -> Judge:
     """The same judge, with a cache whose status can be tried."""
     judge.plane.apply(

@@ -64,7 +64,7 @@ def helm(helm_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Helm:
     return Helm(helm_program, tmp_path_factory.mktemp("helm"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A control plane that only the chart's tests touch."""
     folder = tmp_path_factory.mktemp("chart-plane")
@@ -74,7 +74,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def administrator(
     plane: ControlPlane, helm_program: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Helm:

@@ -72,7 +72,7 @@ def telling(plane: ControlPlane, folder: Path, name: str) -> Telling:
     return Telling(process, f"127.0.0.1:{keda}", hpa, certificates)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     folder = tmp_path_factory.mktemp("aggregation")
     with ControlPlane(folder, controllers=True, aggregation=True) as running, Readers(running):
@@ -100,7 +100,7 @@ def trust_front_proxy(plane: ControlPlane) -> None:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def operator(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Telling]:
     running = telling(plane, tmp_path_factory.mktemp("operator"), "operator-a")
     with running.process as process:

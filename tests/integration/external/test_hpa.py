@@ -99,23 +99,23 @@ def test_an_autoscaler_follows_the_queue_from_zero_and_back(
         make_ready(plane, namespace, "chat", Component.FRONTEND, frontend)
         plane.apply(autoscaler)
         # Nobody else can tell that nothing waits for a service without replicas.
-        wait_for("the autoscaler reads a zero", lambda: state().startswith("True"), 60)
+        wait_for("the autoscaler reads a zero", lambda: state().startswith("True"))
         assert replicas(plane, namespace) == (0, 0)
 
         frontend.request()
-        wait_for("a replica for it", lambda: replicas(plane, namespace) == (1, 1), 60)
+        wait_for("a replica for it", lambda: replicas(plane, namespace) == (1, 1))
         make_ready(plane, namespace, "chat", Component.ENGINE, engine)
         frontend.active, engine.running = 0, 3 * int(target["averageValue"])
-        wait_for("three replicas", lambda: replicas(plane, namespace)[0] == 3, 60)
+        wait_for("three replicas", lambda: replicas(plane, namespace)[0] == 3)
 
         # Silence is no zero: the number stays, and the autoscaler says why.
         frontend.body = "<html>upstream connect error</html>"
-        wait_for("the reason", lambda: "frontend pod" in state(), 60)
+        wait_for("the reason", lambda: "frontend pod" in state())
         assert state().startswith("False")
         assert replicas(plane, namespace)[0] == 3
         frontend.body = ""
         engine.running = 0
-        wait_for("nothing is left", lambda: replicas(plane, namespace) == (0, 0), 90)
+        wait_for("nothing is left", lambda: replicas(plane, namespace) == (0, 0))
 
 
 def test_mistakes_are_answered_in_words(plane: ControlPlane, api: str, namespace: str) -> None:

@@ -222,10 +222,10 @@ def test_a_fixed_service_is_sampled_while_somebody_asks_in_whichever_replica(
             assert answers[0]["metricValues"][0]["metricValueFloat"] == 1
             # The standby takes over and answers by itself.
             operator.process.stop()
-            wait_for("the standby leads", process.leads, 40)
+            wait_for("the standby leads", process.leads)
             wait_for(
                 "the new leader samples",
                 lambda: "metricValues" in beside.ask("GetMetrics", namespace, trigger),
             )
             operator.process.start()
-        wait_for("the first operator leads again", operator.process.leads, 40)
+        wait_for("the first operator leads again", operator.process.leads)

@@ -31,7 +31,7 @@ def frontend_programs() -> dict[str, Path]:
     return {**programs.ensure(["epp"]), "envoy": programs.ensure_envoy()}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def plane(bare_plane: ControlPlane) -> ControlPlane:
     for path in picker_crds():
         bare_plane.apply(path.read_text(), "--force-conflicts")

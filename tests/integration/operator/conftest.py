@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 _NUMBERS = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def readers(control_plane: ControlPlane) -> Iterator[Readers]:
     with Readers(control_plane) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def plane(control_plane: ControlPlane, readers: Readers) -> ControlPlane:
     del readers  # models are read as on any cluster
     install(control_plane)

@@ -166,7 +166,7 @@ def service(name: str, namespace: str, **spec: Any) -> dict[str, Any]:
     }
 
 
-def wait_for(what: str, look: Callable[[], T | None], timeout: float = 60) -> T:
+def wait_for(what: str, look: Callable[[], T | None], timeout: float = 150) -> T:
     """The first true answer; what was looked for is said when there is none."""
     deadline = time.monotonic() + timeout * PATIENCE
     while True:
@@ -222,7 +222,7 @@ class OperatorProcess:
     def start(self) -> None:
         """Start and wait until it knows the cluster."""
         self.spawn()
-        wait_for(f"{self.name} is ready: {self.log()[-1500:]}", self.is_ready, 40)
+        wait_for(f"{self.name} is ready: {self.log()[-1500:]}", self.is_ready)
 
     def spawn(self) -> None:
         """Start only."""

@@ -235,7 +235,7 @@ def job_pod(plane: ControlPlane, namespace: str) -> str:
         found = plane.get("pods", "-n", namespace, "-l", "stoker.dev/bench=chat")["items"]
         return str(found[0]["metadata"]["name"]) if found else None
 
-    return wait_for("the job's pod", look, 60)
+    return wait_for("the job's pod", look)
 
 
 def test_a_benchmark_is_a_job_that_goes_again(
@@ -275,7 +275,7 @@ def test_a_benchmark_is_a_job_that_goes_again(
     told = json.loads(found.stdout)
     assert (told["completed"], told["targets"][0]["kept"]) == (4, True)
     left = "jobs,networkpolicies"
-    wait_for("nothing is left", lambda: not plane.get(left, "-n", benched)["items"], 60)
+    wait_for("nothing is left", lambda: not plane.get(left, "-n", benched)["items"])
 
 
 def test_a_benchmark_that_does_not_begin_ends_and_leaves_nothing(
@@ -283,7 +283,7 @@ def test_a_benchmark_that_does_not_begin_ends_and_leaves_nothing(
 ) -> None:
     found = run(plane, "bench", "chat", "-n", benched, "--timeout", "5s")
     assert found.exit_code == Exit.TIMED_OUT, found.output
-    wait_for("nothing is left", lambda: not plane.get("jobs", "-n", benched)["items"], 60)
+    wait_for("nothing is left", lambda: not plane.get("jobs", "-n", benched)["items"])
     plane.kubectl("delete", "deployment", "--all", "-n", benched, "--wait=true")
     early = run(plane, "bench", "chat", "-n", benched)
     assert early.exit_code == Exit.REFUSED

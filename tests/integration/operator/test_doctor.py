@@ -186,7 +186,7 @@ def test_the_planted_cause_is_named_with_its_fix(
         return cause if cause.get("check") == case.check and code == case.exit else None
 
     try:
-        cause = wait_for(case.check, named, 60)
+        cause = wait_for(case.check, named)
     except AssertionError as error:
         raise AssertionError(f"{case.name}: {error}: {seen}") from error
     assert case.fix in cause["fix"], cause
@@ -204,7 +204,7 @@ def test_a_service_that_answers_is_healthy_and_what_is_not_known_is_told(
         code, found = doctor(plane, NAME, "-n", namespace)
         return found if code == Exit.DONE and found["state"] == "healthy" else None
 
-    found = wait_for("it is healthy", healthy, 180)
+    found = wait_for("it is healthy", healthy)
     assert found["cause"] is None
     assert {link["state"] for link in found["links"]} == {"ok"}
     whole = run(plane.kubeconfig, NAME, "-n", namespace, "--all", columns=60)
@@ -247,7 +247,7 @@ def test_a_service_that_answers_is_measured_and_asked(
         return found if sound else None
 
     with answers.serving():
-        found = wait_for("it is healthy", healthy, 180)
+        found = wait_for("it is healthy", healthy)
         states = {link["check"]: link for link in found["links"]}
         assert states["first-token"]["words"].startswith("after ")
         assert found["bound"]["name"] == "KV capacity"
@@ -295,7 +295,7 @@ def wait_for_cause(plane: ControlPlane, check: str, status: int, *arguments: str
         cause: dict[str, Any] = found["cause"] or {}
         return cause if (code, cause.get("check")) == (status, check) else None
 
-    return wait_for(check, named, 60)
+    return wait_for(check, named)
 
 
 # What follows breaks the platform for everybody and mends it again; the last ends the operator.

@@ -184,6 +184,6 @@ def test_an_autoscaler_of_the_deployment_is_called_one(plane: ControlPlane, name
         found = plane.get("events", "-n", namespace)["items"]
         return [each["message"] for each in found if each["reason"] == "ScaledByOthers"]
 
-    messages = wait_for("the Event", said, 45)
+    messages = wait_for("the Event", said)
     plane.kubectl("delete", "horizontalpodautoscaler", "other", "-n", namespace)
     assert "from 1 to 3 by a HorizontalPodAutoscaler (kube-controller-manager)" in messages[0]

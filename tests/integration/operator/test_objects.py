@@ -161,7 +161,7 @@ def test_a_service_made_anew_under_its_old_name_comes_up(
         owners = {item["metadata"]["ownerReferences"][0]["uid"] for item in items}
         return owners == {uid} and parts(plane, namespace, "tiny") == PARTS
 
-    wait_for("all parts belong to the new service", anew, 60)
+    wait_for("all parts belong to the new service", anew)
 
 
 def test_a_claim_that_comes_later_unblocks_the_service(plane: ControlPlane, namespace: str) -> None:

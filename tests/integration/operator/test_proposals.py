@@ -97,7 +97,7 @@ def test_full_places_are_told_and_nothing_is_changed_for_them(
         )
         runs = engine()
         written = len(operator_writes(plane, namespace))
-        (told,) = wait_for("a proposal", lambda: plan().get("proposals"), 60)
+        (told,) = wait_for("a proposal", lambda: plan().get("proposals"))
         assert told["reason"] == "PlacesFull"
         field, value = told["change"].split(": ")
         assert field == "optimization.batching.maxNumSeqs"
@@ -112,12 +112,12 @@ def test_full_places_are_told_and_nothing_is_changed_for_them(
         assert [uri for _, uri in others if not uri.split("?")[0].endswith(LOOKS)] == []
 
         page.cache, page.running = 0.005, 1  # requests are as long as before
-        wait_for("it goes", lambda: "proposals" not in plan(), 90)
+        wait_for("it goes", lambda: "proposals" not in plan())
         assert [each["message"] for each in _events(plane, namespace, "PlacesFull")][1:] == []
 
         # The user takes it by writing the field; that is a plan of its own.
         page.cache, page.running = 0.01, 2
-        wait_for("it is there again", lambda: plan().get("proposals"), 60)
+        wait_for("it is there again", lambda: plan().get("proposals"))
         taken = {**SPEC, "optimization": {"batching": {"maxNumSeqs": int(value)}}}
         plane.apply(service("tiny", namespace, **taken))
         wait_for("another plan", lambda: plan().get("maxNumSeqs") == int(value))

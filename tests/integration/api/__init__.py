@@ -1,0 +1,1 @@
+"""What API servers take and refuse."""

@@ -66,10 +66,22 @@ class Kubelet:
             code, said = plane.request("PATCH", path, {"status": status}, kind=kind)
         assert code in {200, 201}, said
 
-    async def _log(self, request: web.Request) -> web.Response:
+    async def _log(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request.query_string)
-        text = self.logs.get((request.match_info["pod"], request.match_info["container"]))
-        return web.Response(status=404) if text is None else web.Response(text=text)
+        key = request.match_info["pod"], request.match_info["container"]
+        text = self.logs.get(key)
+        if text is None:
+            return web.Response(status=404)
+        if request.query.get("follow") != "true":
+            return web.Response(text=text)
+        response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+        await response.prepare(request)
+        written = 0
+        while (text := self.logs.get(key)) is not None:  # a container that ends closes its log
+            await response.write(text[written:].encode())
+            written = len(text)
+            await asyncio.sleep(0.05)
+        return response
 
     async def _forward(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(protocols=("v4.channel.k8s.io",))

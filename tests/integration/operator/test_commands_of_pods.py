@@ -11,7 +11,6 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiohttp import web
 from typer.testing import CliRunner, Result
 
 from stoker.cli import app
@@ -20,56 +19,19 @@ from stoker.naming import Component, labels
 from stoker.render.frontend_input import FrontendPorts
 from stoker_worker import contract
 from tests.integration.operator import pods
+from tests.integration.operator.answering import Model
 from tests.integration.operator.kubelet import NODE, Kubelet, add_pod
 from tests.integration.operator.support import service, wait_for
-from tests.support.controlplane import LOOPBACK, free_port
-from tests.support.serving import serving
+from tests.support.controlplane import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from tests.support.controlplane import ControlPlane
 
 ENGINE, FRONTEND = "chat-engine-1", "chat-frontend-1"
 PORTS = FrontendPorts()
-
-
-class Model:
-    """An address that speaks OpenAI's dialect, and says what it was asked in capitals."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-        self.asked: list[dict[str, Any]] = []
-        self.headers: list[str] = []
-
-    def serve(self) -> AbstractContextManager[None]:
-        """Answer until the block ends."""
-        application = web.Application()
-        application.router.add_get("/v1/models", self._models)
-        application.router.add_post("/v1/chat/completions", self._chat)
-        return serving(application, self.port)
-
-    async def _models(self, _: web.Request) -> web.Response:
-        return web.json_response({"data": [{"id": "main"}]})
-
-    async def _chat(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
-        self.asked.append(body)
-        self.headers += list(request.headers)
-        said = body["messages"][-1]["content"]
-        if said == "too much":
-            error = {"error": {"message": "max_tokens is too large"}}
-            return web.json_response(error, status=400)
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        for piece in (said.upper(), "\x1b[31m!"):
-            event = {"choices": [{"delta": {"content": piece}}]}
-            await response.write(f"data: {json.dumps(event)}\n\n".encode())
-        end = {"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": {"total_tokens": 3}}
-        await response.write(f"data: {json.dumps(end)}\n\ndata: [DONE]\n\n".encode())
-        return response
 
 
 @pytest.fixture(scope="module")

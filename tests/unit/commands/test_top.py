@@ -12,7 +12,11 @@ from typer.testing import CliRunner
 from stoker.cli import app
 from stoker.commands import podpages, rates, toptable
 from stoker.commands.exits import Exit
+from stoker.commands.prometheus import Sample
 from stoker.commands.rates import Look, Row
+from stoker.commands.running import CommandError
+from stoker.commands.top import Scope, Watch
+from stoker.errors import ClusterUnavailable
 from stoker.model.load import EngineSample, FrontendSample
 from stoker.model.timing import Buckets, Timings
 
@@ -123,33 +127,23 @@ def test_a_quantile(buckets: Buckets, expected: float | None) -> None:
 
 
 def test_recorded_series_are_joined() -> None:
-    def sample(name: str, value: str, **labels: str) -> dict[str, Any]:
-        metric = {"__name__": name, "namespace": "chat", "service": "llama", **labels}
-        return {"metric": metric, "value": [0, value]}
+    def sample(name: str, value: float, **labels: str) -> Sample:
+        return {"__name__": name, "namespace": "chat", "service": "llama", **labels}, value
 
-    answer = {
-        "status": "success",
-        "data": {
-            "result": [
-                sample(rates.REQUESTS, "1.5", revision="a"),
-                sample(rates.REQUESTS, "0.5", revision="b"),
-                sample(rates.KV, "0.2", pod="p"),
-                sample(rates.KV, "0.9", pod="q"),
-                sample(rates.TTFT, "NaN"),
-                sample(rates.QUEUE, "4"),
-                sample("up", "1"),
-            ]
-        },
-    }
-    values = rates.series_of(answer)
+    values = rates.series_of(
+        [
+            sample(rates.REQUESTS, 1.5, revision="a"),
+            sample(rates.REQUESTS, 0.5, revision="b"),
+            sample(rates.KV, 0.2, pod="p"),
+            sample(rates.KV, 0.9, pod="q"),
+            sample(rates.QUEUE, 4),
+            sample("up", 1),
+        ]
+    )
     assert values == {("chat", "llama"): {rates.REQUESTS: 2, rates.KV: 0.9, rates.QUEUE: 4}}
     row = rates.of_series(ROW, values["chat", "llama"])
     assert (row.requests_per_second, row.queue, row.queue_age_seconds) == (2, 4, None)
     assert row.dollars_per_hour == 4.5
-    refused: tuple[object, ...] = (None, [], {"status": "error", "error": "bad query"}, "text")
-    for bad in refused:
-        with pytest.raises(ValueError, match=r"bad query|Prometheus"):
-            rates.series_of(bad)
 
 
 def text(rows: list[Row], width: int, *, everywhere: bool = False) -> list[str]:
@@ -175,6 +169,69 @@ def test_columns_go_until_the_table_fits() -> None:
     assert "a" * 30 in "\n".join(sixty)
     assert "~7" in "\n".join(sixty), "a queue that was told a minute ago is marked"
     assert "-" in sixty[1] + sixty[2]
+
+
+def fitted(rows: list[Row], notes: list[str], width: int, height: int) -> list[str]:
+    console = Console(width=width, height=height, highlight=False, color_system=None)
+    with console.capture() as captured:
+        console.print(toptable.fitted(console, rows, notes, everywhere=False))
+    return captured.get().splitlines()
+
+
+@pytest.mark.parametrize("height", [4, 6, 24])
+def test_a_screen_that_is_full_says_how_many_are_left_out(height: int) -> None:
+    rows = [
+        rates.of_status({"metadata": {"name": f"s{number}", "namespace": "n"}}, 0, None)
+        for number in range(30)
+    ]
+    lines = fitted(rows, ["n/s1: its pod does not answer", "every 2 s; q ends"], 60, height)
+    assert len(lines) <= height
+    assert lines[-1].strip() == "every 2 s; q ends", "the way out stays"
+    shown = sum(line.startswith("s") for line in lines)
+    assert any(f"and {30 - shown} more" in line for line in lines)
+    few = fitted(rows[:2], ["every 2 s; q ends"], 60, 24)
+    assert not any("more" in line for line in few)
+
+
+class Scripted:
+    """What each look finds."""
+
+    def __init__(self, *found: list[Row] | Exception) -> None:
+        self.found = list(found)
+
+    async def look(self) -> tuple[list[Row], list[str]]:
+        """The next of it."""
+        found = self.found.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found, []
+
+
+async def test_rows_stay_with_their_age_while_nobody_answers() -> None:
+    away = CommandError("the API server does not answer", Exit.UNREACHABLE)
+    watch = Watch(Scripted(away, [ROW], ClusterUnavailable("gone"), [ROW]), Scope("chat", None))
+    await watch.look()
+    assert (watch.rows, watch.trouble) == ([], "the API server does not answer")
+    assert "nothing was seen yet" in watch.age(0.0)
+    await watch.look()
+    assert (watch.rows, watch.trouble) == ([ROW], "")
+    await watch.look()
+    assert (watch.rows, watch.trouble) == ([ROW], "gone"), "no service is none at all"
+    assert "old" in watch.age(1e9)
+    await watch.look()
+    assert watch.trouble == ""
+
+
+async def test_what_is_refused_or_never_was_ends_it() -> None:
+    for kind in (Exit.FORBIDDEN, Exit.NOT_FOUND):
+        watch = Watch(Scripted(CommandError("so it is", kind)), Scope("chat", "llama"))
+        with pytest.raises(CommandError, match="so it is"):
+            await watch.look()
+    gone = CommandError("there is no such service", Exit.NOT_FOUND)
+    watch = Watch(Scripted([ROW], gone), Scope("chat", "llama"))
+    await watch.look()
+    with pytest.raises(CommandError, match="chat/llama was deleted meanwhile"):
+        await watch.look()
 
 
 def test_the_busiest_is_first() -> None:

@@ -5,11 +5,12 @@ known, and stays absent in every form of the answer.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from stoker.commands.statuses import mapping, mappings, number, text, whole
+from stoker.commands.prometheus import Sample
+from stoker.commands.statuses import mapping, whole
 
 WINDOWS: Final = ("1h", "1d")
 _PRICE: Final = "stoker:price_dollars_per_hour"
@@ -76,27 +77,13 @@ def query(namespace: str, name: str) -> str:
     return f'{{__name__=~"{names}",namespace="{namespace}",service="{name}"}}'
 
 
-def with_series(bill: Bill, answer: object) -> Bill | None:
-    """The same with Prometheus' answer to the query; None where it has no series.
-
-    Raises
-    ------
-    ValueError
-        It is no answer of Prometheus, or it says that the query failed.
-    """
-    document = mapping(answer)
-    if document.get("status") != "success":
-        said = text(document.get("error")) or "the answer is not one of Prometheus' API"
-        raise ValueError(said)
+def with_series(bill: Bill, samples: Iterable[Sample]) -> Bill | None:
+    """The same with Prometheus' samples for the query; None where there are none."""
     found: dict[str, dict[str, float]] = {}
-    for each in mappings(mapping(document.get("data")).get("result")):
-        labels, value = mapping(each.get("metric")), _value(each.get("value"))
-        if value is not None:
-            kind = next(
-                (str(labels[n]) for n in ("share", "capacity", "direction") if n in labels), ""
-            )
-            values = found.setdefault(str(labels.get("__name__")), {})
-            values[kind] = values.get(kind, 0.0) + value
+    for labels, value in samples:
+        kind = next((labels[n] for n in ("share", "capacity", "direction") if n in labels), "")
+        values = found.setdefault(labels.get("__name__", ""), {})
+        values[kind] = values.get(kind, 0.0) + value
     if not found:
         return None
     prices = found.get(_PRICE, {})
@@ -155,15 +142,6 @@ def _dollars(value: object) -> float | None:
     except ValueError:
         return None
     return found if math.isfinite(found) and found >= 0 else None
-
-
-def _value(sample: object) -> float | None:
-    if not isinstance(sample, list) or len(sample) != 2:
-        return None
-    try:
-        return number(float(sample[1]))
-    except (TypeError, ValueError):
-        return None
 
 
 def _hourly(values: Mapping[str, float] | None) -> float | None:

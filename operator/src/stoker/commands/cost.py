@@ -4,25 +4,21 @@ Without `--prometheus` it reads one object, for which the right `get` on inferen
 enough. Exit statuses: `stoker.commands.exits`.
 """
 
-import json
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-import aiohttp
-import typer
 from rich.console import Console
 
 from stoker.cluster.client import Client
 from stoker.commands import bill, reach
 from stoker.commands.bill import Bill, Window
 from stoker.commands.exits import Exit
-from stoker.commands.inputs import InputError
+from stoker.commands.prometheus import Option, ask, check, fail, too_old
 from stoker.commands.reach import Context, Form, Kubeconfig, Namespace, Output, Service, Where
-from stoker.commands.running import CommandError
 from stoker.commands.tables import safe, titled
 from stoker.model.observed import Key
 
-_PROMETHEUS_S: Final = 10.0
+_INSTEAD: Final = "without the option the status alone is told"
 _SHARES: Final = {
     "serving": "requests ran",
     "idle": "ready, and none ran",
@@ -35,14 +31,7 @@ _SHARES: Final = {
 def cost(  # noqa: PLR0917 - the options, as typer reads them
     service: Service,
     namespace: Namespace = None,
-    prometheus: Annotated[
-        str | None,
-        typer.Option(
-            "--prometheus",
-            help="Address of a Prometheus with the chart's rules, for what was spent, for a "
-            "request and for a million tokens: http://127.0.0.1:9090.",
-        ),
-    ] = None,
+    prometheus: Option = None,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     output: Form = Output.TABLE,
@@ -51,8 +40,7 @@ def cost(  # noqa: PLR0917 - the options, as typer reads them
 
     def answer() -> Exit:
         reach.check_names(service, namespace)
-        if prometheus is not None and not prometheus.startswith(("http://", "https://")):
-            raise InputError(f"--prometheus {prometheus}: write http://HOST:PORT")
+        check(prometheus)
         act = partial(_of_cluster, prometheus=prometheus, output=output)
         return reach.with_service(service, Where(namespace, kubeconfig, context), act)
 
@@ -64,48 +52,21 @@ async def _of_cluster(
 ) -> Exit:
     found = bill.of_status(body, str(key))
     if prometheus is not None:
-        answer = await _ask(prometheus, bill.query(key.namespace, key.name))
-        try:
-            told = bill.with_series(found, answer)
-        except ValueError as error:
-            raise _failed(prometheus, str(error)) from error
+        told = bill.with_series(
+            found, await ask(prometheus, bill.query(key.namespace, key.name), _INSTEAD)
+        )
         if told is None:
-            raise _failed(
-                prometheus,
-                f"it has no series of the cost of {key}: see that it scrapes the operator "
-                "(serviceMonitor.enabled) and loads the chart's rules (prometheusRules.enabled)",
+            why = await too_old(prometheus) or (
+                "see that it scrapes the operator (serviceMonitor.enabled) and loads the chart's "
+                "rules (prometheusRules.enabled)"
             )
+            fail(prometheus, f"it has no series of the cost of {key}: {why}", _INSTEAD)
         found = told
     if output is Output.TABLE:
         show(Console(), found, asked=prometheus is not None)
     else:
         reach.print_data(bill.as_data(found), output)
     return Exit.DONE
-
-
-async def _ask(address: str, query: str) -> object:
-    url = f"{address.rstrip('/')}/api/v1/query"
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(_PROMETHEUS_S)) as session,
-            session.get(url, params={"query": query}) as response,
-        ):
-            status, raw = response.status, await response.read()
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise _failed(address, said) from error
-    try:
-        return json.loads(raw)
-    except ValueError as error:
-        said = f"HTTP {status}, and no answer of Prometheus' API"
-        raise _failed(address, said) from error
-
-
-def _failed(address: str, said: str) -> CommandError:
-    return CommandError(
-        f"--prometheus {address}: {said}; without the option the status alone is told",
-        Exit.UNREACHABLE,
-    )
 
 
 def show(console: Console, found: Bill, *, asked: bool) -> None:

@@ -119,7 +119,7 @@ class Beats:
 
 def screen_of(console: Console, clock: Clock) -> Screen:
     """The one that suits where the words go."""
-    if console.is_terminal:
+    if console.is_terminal and not console.is_dumb_terminal:
         return Bar(console)
 
     def write(line: str) -> None:
@@ -160,6 +160,10 @@ async def follow(matter: Matter, screen: Screen, patience: Patience) -> tuple[Bo
             except ClusterUnavailable:
                 if clock.monotonic() - heard > _AWAY_S:
                     raise
+            except CommandError as error:
+                if known is None or error.exit is not Exit.NOT_FOUND:
+                    raise
+                raise CommandError(f"{known.name} was deleted meanwhile", error.exit) from error
             else:
                 heard = clock.monotonic()
                 ending = matter.judge(body)

@@ -7,10 +7,10 @@ the model's facts, and the jobs of its ModelCache. Without --follow the lines ar
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import aiohttp
 import typer
@@ -37,13 +37,14 @@ from stoker.commands.reach import (
     seconds_of,
     with_service,
 )
-from stoker.commands.running import Subject, told
+from stoker.commands.running import CommandError, Subject, told
 from stoker.commands.statuses import mapping, text
 from stoker.errors import ClusterUnavailable, NotFound, Refused, StokerError
 from stoker.model.observed import Key
 from stoker.naming import Component
 
 _LOOK_S: Final = 2.0
+_T = TypeVar("_T")
 # More than anybody reads of one container.
 _BYTES: Final = 10 * 1024 * 1024
 _LINE: Final = re.compile(rb"(\S+Z) ?(.*)", re.DOTALL)
@@ -155,6 +156,7 @@ class Reader:
     wanted: frozenset[str]
     ask: Ask
     seen: dict[Source, str] = field(default_factory=dict)  # the time of the last line
+    away: bool = False  # the API server does not answer
 
     async def once(self, show: Callable[[Line], None]) -> Exit:
         """What is there now, sorted by time."""
@@ -174,23 +176,50 @@ class Reader:
         return Exit.DONE
 
     async def follow(self, show: Callable[[Line], None]) -> Exit:
-        """What is there and what comes, until the user ends it."""
+        """What is there and what comes, until the user ends it or the service is gone."""
         tasks: dict[Source, asyncio.Task[None]] = {}
         first = True
         try:
             while True:
-                for source in await self._sources():
+                sources = await self._patiently(self._sources)
+                for source in sources or ():
                     ended = source not in tasks or tasks[source].done()
                     if ended and (source not in self.seen or source.running):
                         tasks[source] = asyncio.create_task(self._follow(source, show))
                 if first and not tasks:
                     typer.echo(f"waiting for a pod of {self.key}", err=True)
                 first = False
-                await asyncio.sleep(_LOOK_S)
+                await _pause(tasks.values(), _LOOK_S)
+                if sources == () and await self._patiently(self._is_gone):
+                    typer.echo(f"{self.key} was deleted, and its pods are gone", err=True)
+                    return Exit.NOT_FOUND
         finally:
             for task in tasks.values():
                 task.cancel()
             await asyncio.gather(*tasks.values(), return_exceptions=True)
+
+    async def _patiently(self, look: Callable[[], Awaitable[_T]]) -> _T | None:
+        """None while the API server is away, which is said once."""
+        try:
+            found = await look()
+        except CommandError as error:
+            if error.exit is not Exit.UNREACHABLE:
+                raise
+            if not self.away:
+                typer.echo(f"{error}; it is asked again", err=True)
+            self.away = True
+            return None
+        self.away = False
+        return found
+
+    async def _is_gone(self) -> bool:
+        try:
+            await running.read_service(self.client, self.key)
+        except CommandError as error:
+            if error.exit is not Exit.NOT_FOUND:
+                raise
+            return True
+        return False
 
     async def _sources(self) -> tuple[Source, ...]:
         """Of all pods: the service's own, and those of its cache."""
@@ -244,6 +273,19 @@ class Reader:
             if follow:
                 raise
             raise told(error, Key(self.key.namespace, ""), PODS) from error
+
+
+async def _pause(tasks: Collection[asyncio.Task[None]], seconds: float) -> None:
+    """Wait so long; what ended a task is raised at once: a right, or a pipe that nobody reads."""
+    sleeper = asyncio.create_task(asyncio.sleep(seconds))
+    try:
+        # The sleeper has it wait so long where all tasks have ended, the limit where none has.
+        await asyncio.wait({sleeper, *tasks}, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        sleeper.cancel()
+    for each in tasks:
+        if each.done():
+            each.result()
 
 
 async def _split(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

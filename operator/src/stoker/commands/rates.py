@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from stoker.commands.statuses import mapping, number, text, whole
+from stoker.commands.prometheus import Sample
+from stoker.commands.statuses import mapping, number, whole
 from stoker.model.load import EngineSample, FrontendSample
 from stoker.model.timing import Buckets, Timings
 
@@ -116,29 +117,14 @@ def of_series(row: Row, values: Mapping[str, float]) -> Row:
     )
 
 
-def series_of(answer: object) -> dict[tuple[str, str], dict[str, float]]:
-    """Values by service and name, of Prometheus' answer to an instant query.
-
-    Raises
-    ------
-    ValueError
-        It is none, or it says that the query failed.
-    """
-    document = mapping(answer)
-    if document.get("status") != "success":
-        said = text(document.get("error")) or "the answer is not one of Prometheus' API"
-        raise ValueError(said)
+def series_of(samples: Iterable[Sample]) -> dict[tuple[str, str], dict[str, float]]:
+    """Values by service and name; what a row does not tell apart is put together."""
     found: dict[tuple[str, str], dict[str, float]] = {}
-    for each in mapping(document.get("data")).get("result") or ():
-        labels = mapping(mapping(each).get("metric"))
-        sample = mapping(each).get("value")
-        name = str(labels.get("__name__", ""))
-        if name not in SERIES or not isinstance(sample, list) or len(sample) != 2:
+    for labels, value in samples:
+        name = labels.get("__name__", "")
+        if name not in SERIES:
             continue
-        value = _float(sample[1])
-        if value is None:
-            continue
-        key = (str(labels.get("namespace", "")), str(labels.get("service", "")))
+        key = (labels.get("namespace", ""), labels.get("service", ""))
         values = found.setdefault(key, {})
         if name not in values:
             values[name] = value

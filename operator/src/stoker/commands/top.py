@@ -6,26 +6,24 @@ and where the user may, the rest comes from the pods' small pages, as rates betw
 """
 
 import asyncio
-import json
 import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Protocol
 
-import aiohttp
 import typer
 from rich.console import Console
-from rich.live import Live
 
 from stoker import naming
 from stoker.cluster.client import Client
 from stoker.cluster.kinds import POD, SERVICE
-from stoker.commands import answers, podpages, rates, running, toptable
+from stoker.commands import answers, live, podpages, rates, running, toptable
 from stoker.commands.completing import services
 from stoker.commands.exits import Exit
 from stoker.commands.inputs import InputError
 from stoker.commands.podpages import Key, PodPages
+from stoker.commands.prometheus import Option, ask, check, shown, too_old
 from stoker.commands.rates import Look, Row
 from stoker.commands.reach import (
     Context,
@@ -41,13 +39,14 @@ from stoker.commands.reach import (
     with_cluster,
 )
 from stoker.commands.running import SERVICES, CommandError, told
-from stoker.commands.statuses import mapping, unix
+from stoker.commands.statuses import duration, mapping, unix
+from stoker.commands.tables import plain
 from stoker.errors import ClusterUnavailable, Refused, StokerError
 from stoker.model import observed
 
 # Rates are over the looks of this time: a rate of one second jumps.
 WINDOW_S: Final = 30.0
-_PROMETHEUS_S: Final = 10.0
+_INSTEAD: Final = "without the option the pods are asked"
 
 
 def top(  # noqa: PLR0917 - the options, as typer reads them
@@ -63,14 +62,7 @@ def top(  # noqa: PLR0917 - the options, as typer reads them
         bool, typer.Option("--once", help="Look for one interval, print, and end.")
     ] = False,
     interval: Annotated[str, typer.Option("--interval", help="Between two looks.")] = "2s",
-    prometheus: Annotated[
-        str | None,
-        typer.Option(
-            "--prometheus",
-            help="Address of a Prometheus with the chart's rules, instead of asking pods: "
-            "http://127.0.0.1:9090.",
-        ),
-    ] = None,
+    prometheus: Option = None,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     output: Form = Output.TABLE,
@@ -84,8 +76,7 @@ def top(  # noqa: PLR0917 - the options, as typer reads them
         pause = seconds_of(interval, "--interval")
         if not 1 <= pause <= 3600:
             raise InputError(f"--interval {interval}: write 1s to 1h")
-        if prometheus is not None and not prometheus.startswith(("http://", "https://")):
-            raise InputError(f"--prometheus {prometheus}: write http://HOST:PORT")
+        check(prometheus)
         still = once or output is not Output.TABLE
 
         async def act(client: Client, there: str) -> Exit:
@@ -172,43 +163,19 @@ class Recorded:
     async def look(self) -> tuple[list[Row], list[str]]:
         """What the rules recorded last."""
         listed = await _services(self.client, self.scope)
-        values = await self._values()
+        names = "|".join(rates.SERIES)
+        within = f',namespace="{self.scope.namespace}"' if self.scope.namespace else ""
+        query = f'{{__name__=~"{names}"{within}}}'
+        values = rates.series_of(await ask(self.address, query, _INSTEAD))
         rows = [rates.of_series(_row(body), values.get(key, {})) for key, body in listed]
         notes = []
         if listed and not values:
-            notes.append(
-                f"{self.address} has none of Stoker's recorded series: see that it loads the "
-                "chart's rules (prometheusRules.enabled) and scrapes the pods (podMonitor.enabled)"
+            why = await too_old(self.address) or (
+                "see that it loads the chart's rules (prometheusRules.enabled) and scrapes the "
+                "pods (podMonitor.enabled)"
             )
+            notes.append(f"{shown(self.address)} has none of Stoker's recorded series: {why}")
         return rates.sorted_rows(rows), notes
-
-    async def _values(self) -> dict[Key, dict[str, float]]:
-        names = "|".join(rates.SERIES)
-        within = f',namespace="{self.scope.namespace}"' if self.scope.namespace else ""
-        query = {"query": f'{{__name__=~"{names}"{within}}}'}
-        url = f"{self.address.rstrip('/')}/api/v1/query"
-        try:
-            async with (
-                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(_PROMETHEUS_S)) as session,
-                session.get(url, params=query) as response,
-            ):
-                status, raw = response.status, await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise self._failed(" ".join(str(error).split()) or type(error).__name__) from error
-        try:
-            document = json.loads(raw)
-        except ValueError as error:
-            raise self._failed(f"HTTP {status}, and no answer of Prometheus' API") from error
-        try:
-            return rates.series_of(document)
-        except ValueError as error:
-            raise self._failed(str(error)) from error
-
-    def _failed(self, said: str) -> CommandError:
-        return CommandError(
-            f"--prometheus {self.address}: {said}; without the option the pods are asked",
-            Exit.UNREACHABLE,
-        )
 
 
 async def _services(client: Client, scope: Scope) -> list[tuple[Key, dict[str, Any]]]:
@@ -234,7 +201,6 @@ def _row(body: Mapping[str, Any]) -> Row:
 async def _show(source: Source, scope: Scope, *, pause: float, looks: int, form: Output) -> Exit:
     """Look so often, or for ever where it is 0, and show the last look or every one."""
     console = Console(highlight=False)
-    everywhere = scope.namespace is None
     if looks:
         for _ in range(looks - 1):
             await source.look()
@@ -242,30 +208,74 @@ async def _show(source: Source, scope: Scope, *, pause: float, looks: int, form:
         rows, notes = await source.look()
         _print(console, rows, notes, scope, form)
         return Exit.DONE
-    if not console.is_terminal:
-        # One table after the other, for whoever keeps them.
-        while True:
-            rows, notes = await _patiently(source)
-            typer.echo(time.strftime("# %Y-%m-%dT%H:%M:%S%z"))
-            _print(console, rows, notes, scope, form)
-            await asyncio.sleep(pause)
-    with Live(console=console, auto_refresh=False, screen=True) as live:
-        while True:
-            rows, notes = await _patiently(source)
-            head = f"{len(rows)} services, every {pause:g} s; Ctrl-C ends"
-            view = toptable.screen(rows, console.width, [*notes, head], everywhere=everywhere)
-            live.update(view, refresh=True)
-            await asyncio.sleep(pause)
+    watch = Watch(source, scope)
+    if live.can_live(console):
+        return await _draw(console, watch, pause)
+    # One table after the other, for whoever keeps them.
+    while True:
+        await watch.look()
+        typer.echo(time.strftime("# %Y-%m-%dT%H:%M:%S%z"))
+        if watch.trouble:
+            typer.echo(plain(watch.trouble), err=True)
+        else:
+            _print(console, watch.rows, watch.notes, scope, form)
+        await asyncio.sleep(pause)
 
 
-async def _patiently(source: Source) -> tuple[list[Row], list[str]]:
-    """An API server that is away for a moment ends no live screen."""
-    try:
-        return await source.look()
-    except (ClusterUnavailable, CommandError) as error:
-        if isinstance(error, CommandError) and error.exit is not Exit.UNREACHABLE:
-            raise
-        return [], [str(error)]
+async def _draw(console: Console, watch: "Watch", pause: float) -> Exit:
+    """The live screen, until the user ends it."""
+    loop = asyncio.get_running_loop()
+    # The first look may end with a sentence, which is for the screen that was there before.
+    await watch.look()
+    with live.Screen(console) as screen:
+        while True:
+            due = loop.time() + pause
+            while True:
+                head = f"{len(watch.rows)} services, every {pause:g} s; q ends"
+                said = [*watch.notes, head]
+                if watch.trouble:
+                    said = [watch.trouble, watch.age(loop.time())]
+                everywhere = watch.scope.namespace is None
+                screen.draw(toptable.fitted(console, watch.rows, said, everywhere=everywhere))
+                if not await screen.wait(due - loop.time()):
+                    break
+                if screen.ended:
+                    return Exit.DONE
+            await watch.look()
+
+
+@dataclass(slots=True)
+class Watch:
+    """What was seen last, and why it could not be seen again."""
+
+    source: Source
+    scope: Scope
+    rows: list[Row] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    trouble: str = ""
+    _seen: float | None = None
+
+    async def look(self) -> None:
+        """Look again; an API server or a Prometheus that is away for a moment ends nothing."""
+        try:
+            self.rows, self.notes = await self.source.look()
+        except CommandError as error:
+            if error.exit is Exit.NOT_FOUND and self._seen is not None and self.scope.name:
+                where = f"{self.scope.namespace}/{self.scope.name}"
+                raise CommandError(f"{where} was deleted meanwhile", Exit.NOT_FOUND) from error
+            if error.exit is not Exit.UNREACHABLE:
+                raise
+            self.trouble = str(error)
+        except ClusterUnavailable as error:
+            self.trouble = str(error)
+        else:
+            self.trouble, self._seen = "", asyncio.get_running_loop().time()
+
+    def age(self, now: float) -> str:
+        """How old the rows are."""
+        if self._seen is None:
+            return "nothing was seen yet; q ends"
+        return f"what is shown is {duration(now - self._seen)} old; q ends"
 
 
 def _print(console: Console, rows: list[Row], notes: list[str], scope: Scope, form: Output) -> None:

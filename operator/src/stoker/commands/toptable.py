@@ -110,6 +110,26 @@ def screen(rows: Sequence[Row], width: int, notes: Sequence[str], *, everywhere:
     return Group(*parts)
 
 
+def fitted(
+    console: Console, rows: Sequence[Row], notes: Sequence[str], *, everywhere: bool
+) -> Group:
+    """The same for a screen that does not scroll: the busiest rows, and how many are not shown.
+
+    The last note stays longest: it says how to end.
+    """
+    width, height = console.width, console.height
+    said = [Text(plain(note), style="dim") for note in notes]
+    room = max(1, min(height // 2, height - 3))  # the heads, a row and the count stay
+    while len(said) > 1 and sum(len(each.wrap(console, width)) for each in said) > room:
+        del said[-2]
+    left = height - 1 - sum(len(each.wrap(console, width)) for each in said)
+    fit = rows if len(rows) <= left else rows[: max(1, left - 1)]
+    parts: list[RenderableType] = [table(fit, width, everywhere=everywhere)]
+    if len(fit) < len(rows):
+        parts.append(Text(f"and {len(rows) - len(fit)} more, which are less busy", style="dim"))
+    return Group(*parts, *said)
+
+
 def print_lines(
     console: Console, rows: Sequence[Row], notes: Sequence[str], *, everywhere: bool
 ) -> None:

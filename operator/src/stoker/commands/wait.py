@@ -78,7 +78,7 @@ async def _wait(client: Client, key: Key, goal: waits.Goal, seconds: float, outp
         raise told(error, key, SERVICES) from error
     except CommandError as error:
         # Without the kind itself nobody knows whether it was ever there.
-        gone = error.exit is Exit.NOT_FOUND and str(error).startswith("there is no")
+        gone = error.exit is Exit.NOT_FOUND and not str(error).startswith("the cluster knows no")
         if goal.word != waits.DELETED or not gone:
             raise
         ending = Ending(Exit.DONE, f"{key} {goal.words}")

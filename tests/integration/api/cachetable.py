@@ -9,7 +9,18 @@ import copy
 import re
 from typing import Any
 
-from tests.integration.api.table import ABOVE, BELOW, KEYS, LONG, MANY, MATCH, TIME, TOO_MANY, Case
+from tests.integration.api.table import (
+    ABOVE,
+    BELOW,
+    KEYS,
+    LONG,
+    MANY,
+    MATCH,
+    ONE_FILE,
+    TIME,
+    TOO_MANY,
+    Case,
+)
 
 HF = {"uri": "hf://org/model"}
 SHA = "a" * 64
@@ -99,13 +110,14 @@ CASES = [
         {"model": HF, "preload": {}, "storage": {"pvc": {}}}, "preload is for storage.perNode",
     ),
     Case(
-        "spec.model", "cel[0]", {"uri": "https://h/x", "revision": f"sha256:{SHA}"},
-        {"uri": "https://h/x", "revision": "v1"}, "needs model.revision sha256:",
+        "spec.model", "cel[0]", {"uri": "https://h/x.tar", "revision": f"sha256:{SHA}"},
+        {"uri": "https://h/x.tar", "revision": "v1"}, "needs model.revision sha256:",
     ),
     Case("spec.model.uri", "pattern", "oci://h:5000/a/b", "ftp://h/a", MATCH),
     Case("spec.model.uri", "maxLength", f"hf://{'a' * 507}", f"hf://{'a' * 508}", LONG),
     Case("spec.model.uri", "cel[0]", "s3://b/a~b", "s3://u@b/a", "write hf://ORG/NAME"),
     Case("spec.model.uri", "cel[1]", "pvc://c/..a", "pvc://c/../a", "no part of the address"),
+    *ONE_FILE,
     Case("spec.model.revision", "pattern", "refs/pr/1", "-a", MATCH),
     Case("spec.model.revision", "maxLength", "a" * 256, "a" * 257, LONG),
     *_name("spec.model.secretRef.name"),

@@ -208,6 +208,18 @@ OPTIMIZATION = "spec.optimization"
 THREE = {"cpu": 1, "memory": 1, "ephemeral-storage": 1}
 EXISTS = "operator Exists takes no value, and only Exists may leave out the key"
 
+# What is behind an https:// address has to be an archive.
+ONE_FILE = [
+    Case("spec.model.uri", "cel[2]", "hf://a/b.gguf", "https://h/b.gguf", "no engine here loads"),
+    Case(
+        "spec.model.uri",
+        "cel[3]",
+        "s3://a/b.safetensors",
+        "https://h/b.safetensors",
+        "needs config.json and a tokenizer beside it",
+    ),
+    Case("spec.model.uri", "cel[4]", "oci://h/a/b", "https://h/b.txt", "is no model: write the"),
+]
 CASES = [
     # The name: 40 characters, a DNS-1035 label.
     Case("metadata.name", "cel[0]", "a" * 40, "a" * 41, "metadata.name must be a DNS-1035 label"),
@@ -237,6 +249,7 @@ CASES = [
     Case("spec.model.uri", "cel[0]", "s3://b/.a/x", "pvc://models/.a", "write pvc://CLAIM"),
     Case("spec.model.uri", "cel[0]", "gs://bucket/a", "ftp://host/a", "hf://ORG/NAME"),
     Case("spec.model.uri", "cel[1]", "s3://b/..a/x", "s3://b/../x", "no part of the address"),
+    *ONE_FILE,
     *_text("spec.model.revision", 256, "refs/pr/1", "-x"),
     Case("spec.model.secretRef.name", "pattern", "hub.token", "Hub", MATCH),
     Case("spec.model.secretRef.name", "maxLength", "a" * 253, "a" * 254, LONG),
@@ -249,8 +262,8 @@ CASES = [
          {"uri": "pvc://a/b", "revision": "v1"}, "a ModelCache has its own"),
     Case("spec.model", "cel[1]", {"uri": "s3://a/b", "secretRef": {"name": "s"}},
          {"cacheRef": {"name": "a"}, "secretRef": {"name": "s"}}, "a ModelCache has its own"),
-    Case("spec.model", "cel[2]", {"uri": "https://h/x", "revision": f"sha256:{'a' * 64}"},
-         {"uri": "https://h/x", "revision": "v1"}, "needs model.revision sha256:"),
+    Case("spec.model", "cel[2]", {"uri": "https://h/x.tar", "revision": f"sha256:{'a' * 64}"},
+         {"uri": "https://h/x.tar", "revision": "v1"}, "needs model.revision sha256:"),
     Case("spec.model", "cel[3]", {"uri": "pvc://m", "adapters": [_at("pvc://m/b")]},
          {"uri": "hf://a/b", "adapters": [_at("pvc://m/b")]}, "go with a model on a claim"),
     Case("spec.model", "cel[3]", {"cacheRef": {"name": "a"}, "adapters": []},

@@ -28,6 +28,10 @@ TAKEN: list[dict[str, Any]] = [
     {"model": {"uri": "gs://bucket/tiny"}},
     {"model": {"uri": "oci://registry.example.com:5000/models/tiny", "revision": "v1"}},
     {"model": {"uri": "https://example.com/a/tiny.tar.gz", "revision": f"sha256:{SHA}"}},
+    *(
+        {"model": {"uri": f"https://h/x{ending}", "revision": f"sha256:{SHA}"}}
+        for ending in (".tar", ".tgz", ".tar.zst", ".tzst", ".zip", ".gguf.tar")
+    ),
     {"model": {"uri": "pvc://claim/a/.hidden/..b"}},
     {"model": HF, "storage": {"pvc": {}}},
     {"model": HF, "storage": {"pvc": {"size": "40Gi", "accessModes": ["ReadWriteMany"]}}},
@@ -47,8 +51,20 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"model": {"uri": "pvc://claim/../other"}}, "no part of the address may be"),
     ({"model": {"uri": "s3://bucket/a/./b"}}, "no part of the address may be"),
     ({"model": {"uri": "s3://bucket/.."}}, "no part of the address may be"),
-    ({"model": {"uri": "https://h/x"}}, "needs model.revision sha256:"),
-    ({"model": {"uri": "https://h/x", "revision": "v1"}}, "needs model.revision sha256:"),
+    ({"model": {"uri": "https://h/x.tar"}}, "needs model.revision sha256:"),
+    ({"model": {"uri": "https://h/x.tar", "revision": "v1"}}, "needs model.revision sha256:"),
+    (
+        {"model": {"uri": "https://h/x.gguf", "revision": f"sha256:{SHA}"}},
+        "GGUF is a format that no engine here loads",
+    ),
+    (
+        {"model": {"uri": "https://h/x.safetensors", "revision": f"sha256:{SHA}"}},
+        "write the https:// address of an archive (.tar, .tar.gz, .tar.zst, .zip) of the folder",
+    ),
+    (
+        {"model": {"uri": "https://h/xtar", "revision": f"sha256:{SHA}"}},
+        "one file of a web server is no model",
+    ),
     ({"model": HF, "storage": {}}, "storage takes exactly one of"),
     (
         {"model": HF, "storage": {"pvc": {}, "existingClaim": {"name": "a"}}},

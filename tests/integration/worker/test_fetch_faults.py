@@ -57,6 +57,17 @@ def _hashed(pod: Pod, index: int) -> bool:
     return any(line[0] == "d" and line.split(" ")[2] == str(index) for line in lines)
 
 
+def _hearing(running: Running, number: signal.Signals) -> list[str]:
+    """The threads of a job that do not block a signal."""
+    found = []
+    for task in Path(f"/proc/{running.process.pid}/task").iterdir():
+        lines = (task / "status").read_text().splitlines()
+        (blocked,) = (line.split()[1] for line in lines if line.startswith("SigBlk:"))
+        if not int(blocked, 16) & 1 << (number - 1):
+            found.append(task.name)
+    return found
+
+
 def _two(pod: Pod) -> tuple[Running, Running]:
     """One that has the lock and gets nothing, and one that waits for it."""
     pod.hub.cdn.fail(status=503, times=None)
@@ -131,6 +142,8 @@ def test_asked_to_end_while_the_source_is_silent(pod: Pod) -> None:
     pod.hub.cdn.fail(delay_s=60, times=None)
     running = pod.start()
     running.wait_until(lambda told: told.state == "downloading", "it asks")
+    # Whichever thread the kernel would choose, there is one that hears the signal.
+    assert len(_hearing(running, signal.SIGTERM)) == 1
     assert running.kill(signal.SIGTERM) == EXIT_PASSES
     assert running.failure().reason == FetchReason.INTERRUPTED
 

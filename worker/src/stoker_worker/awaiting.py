@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from pathlib import Path
 
@@ -21,12 +20,12 @@ SAY_EVERY_S = 30.0
 
 def wait_for(folder: Path) -> int:
     """Return 0 once the model is published, or when the pod is asked to end."""
-    asked = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: asked.set())
+    # Blocked, they stay pending until they are waited for; a handler could come at a bad moment.
+    numbers = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     began = time.monotonic()
     told = began - SAY_EVERY_S
-    while not asked.is_set():
+    while True:
         now = time.monotonic()
         if (folder / MANIFEST).exists():
             if now - began > LOOK_EVERY_S:
@@ -37,5 +36,5 @@ def wait_for(folder: Path) -> int:
         if now - told >= SAY_EVERY_S:
             say(f"{folder} is not on this node yet: its ModelCache fills it, {now - began:.0f} s")
             told = now
-        asked.wait(LOOK_EVERY_S)
-    return 0
+        if signal.sigtimedwait(numbers, LOOK_EVERY_S) is not None:
+            return 0

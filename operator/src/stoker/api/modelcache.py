@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from annotated_types import MaxLen
 from pydantic import ConfigDict, Field, model_validator
 
+from stoker.api import webfiles
 from stoker.api.cachestatus import ModelCacheStatus
 from stoker.api.fields import (
     ATOMIC,
@@ -40,7 +41,7 @@ _SCHEMES = "hf|s3|gs|oci|https|pvc"
 _URI_PATTERN = rf"^({_SCHEMES})://[A-Za-z0-9][A-Za-z0-9._~:/+=,%-]*$"
 _URI_HELP = (
     "write hf://ORG/NAME, s3://BUCKET/FOLDER, gs://BUCKET/FOLDER, oci://HOST/REPOSITORY, "
-    "https://HOST/PATH or pvc://CLAIM/FOLDER; a revision goes into model.revision, a user or a "
+    "https://HOST/ARCHIVE or pvc://CLAIM/FOLDER; a revision goes into model.revision, a user or a "
     "token into the Secret of model.secretRef"
 )
 NO_DOTS = "no part of the address may be '.' or '..': write the path without them"
@@ -96,11 +97,14 @@ class CachedModel(Resource):
         Field(pattern=_URI_PATTERN, max_length=512),
         matching(f"^({_SCHEMES})://[A-Za-z0-9][A-Za-z0-9._~:/+=,%-]*$", _URI_HELP),
         matching("^[a-z0-9]+:/(/([^/.]|[.][^/.]|[.][.][^/])[^/]*)*/*$", NO_DOTS),
+        webfiles.NO_GGUF,
+        webfiles.NO_WEIGHTS_ALONE,
+        webfiles.AN_ARCHIVE,
     ] = Field(
         description=(
             "Where the model comes from: hf://ORG/NAME, s3://BUCKET/FOLDER, gs://BUCKET/FOLDER, "
-            "oci://HOST/REPOSITORY, https://HOST/PATH (one file or archive), or pvc://CLAIM/FOLDER "
-            "of this namespace."
+            "oci://HOST/REPOSITORY, https://HOST/ARCHIVE (.tar, .tar.gz, .tar.zst, .zip), or "
+            "pvc://CLAIM/FOLDER of this namespace."
         )
     )
     revision: (

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Final, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from stoker.api import webfiles
 from stoker.api.fields import (
     SET,
     Name,
@@ -35,7 +36,7 @@ _CLAIM_HELP = (
 )
 _URI_HELP = (
     "write pvc://CLAIM/FOLDER (no part of the folder may begin with '.'), hf://ORG/NAME, "
-    "s3://BUCKET/FOLDER, gs://BUCKET/FOLDER, oci://HOST/REPOSITORY or https://HOST/PATH; a "
+    "s3://BUCKET/FOLDER, gs://BUCKET/FOLDER, oci://HOST/REPOSITORY or https://HOST/ARCHIVE; a "
     "revision goes into model.revision, a user or a token into the Secret of model.secretRef"
 )
 _ONE_SOURCE = "model takes exactly one of uri and cacheRef: remove one of them"
@@ -62,6 +63,9 @@ ModelUri = Annotated[
     Field(pattern=f"^({_CLAIM_PATTERN}|{_FETCHED_PATTERN})$", max_length=512),
     matching("^(pvc://[^/]+(/[^./][^/]*)*/?|(hf|s3|gs|oci|https)://[^/].*)$", _URI_HELP),
     matching("^[a-z0-9]+:/(/([^/.]|[.][^/.]|[.][.][^/])[^/]*)*/*$", NO_DOTS),
+    webfiles.NO_GGUF,
+    webfiles.NO_WEIGHTS_ALONE,
+    webfiles.AN_ARCHIVE,
 ]
 
 
@@ -127,9 +131,9 @@ class Model(Resource):
         description=(
             "Where the model lives. pvc://CLAIM or pvc://CLAIM/FOLDER: a PersistentVolumeClaim of "
             "this namespace and a folder in it that holds config.json. hf://ORG/NAME, "
-            "s3://BUCKET/FOLDER, gs://BUCKET/FOLDER, oci://HOST/REPOSITORY or https://HOST/PATH: "
-            "the ModelCache of this source and revision, which is made when there is none and "
-            "outlives the service."
+            "s3://BUCKET/FOLDER, gs://BUCKET/FOLDER, oci://HOST/REPOSITORY or "
+            "https://HOST/ARCHIVE: the ModelCache of this source and revision, which is made when "
+            "there is none and outlives the service."
         ),
     )
     revision: (

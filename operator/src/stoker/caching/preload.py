@@ -29,7 +29,7 @@ _KNOWN: Final = ("name", "path", "uri", "revision", "secretRef")
 _PATH: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[^/].*")
 _WRITE: Final = {
     "uri": "write hf://ORG/NAME, s3://BUCKET/FOLDER, gs://BUCKET/FOLDER, oci://HOST/REPOSITORY, "
-    "https://HOST/PATH or pvc://CLAIM/FOLDER; a revision goes into revision, a token into the "
+    "https://HOST/ARCHIVE or pvc://CLAIM/FOLDER; a revision goes into revision, a token into the "
     "Secret of secretRef",
     "revision": "write a branch, a tag, a commit, a version or a digest of the source",
     "secretRef": "write the name of a Secret of this namespace",

@@ -1,4 +1,4 @@
-"""https:// against a server with a certificate of a private authority: files and archives."""
+"""https:// against a server with a certificate of a private authority: archives of models."""
 
 from __future__ import annotations
 
@@ -70,12 +70,30 @@ def contents(source: Source) -> dict[str, bytes]:
     return found
 
 
-def test_one_file_is_a_source(web: Web, authority: Path, tmp_path: Path) -> None:
-    web.routes["/dir/model.gguf"] = file(WEIGHTS)
-    source = opened(web, authority, "/dir/model.gguf?key=1", digest(WEIGHTS), tmp_path)
-    assert contents(source) == {"model.gguf": WEIGHTS}
-    assert source.list().revision == digest(WEIGHTS)
-    assert web.asked[0].query == {"key": "1"}
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("model.gguf", "GGUF is a format that no engine here loads"),
+        ("Model.Q4_K_M.GGUF", "GGUF is a format that no engine here loads"),
+        ("model.safetensors", "needs config.json and a tokenizer too"),
+        ("model-00001-of-00002.safetensors", "needs config.json and a tokenizer too"),
+        ("pytorch_model.bin", "one file of a web server is no model"),
+        ("download", "one file of a web server is no model"),
+        ("m.TAR", "one file of a web server is no model"),
+        ("m.tar.xz", "best is .tar"),
+    ],
+)
+def test_one_file_is_no_model_and_is_not_even_asked_for(
+    web: Web, authority: Path, tmp_path: Path, name: str, said: str
+) -> None:
+    web.routes[f"/dir/{name}"] = file(WEIGHTS)
+    with pytest.raises(SourceError, match=said) as error:
+        opened(web, authority, f"/dir/{name}?key=1", digest(WEIGHTS), tmp_path)
+    assert error.value.reason == FetchReason.SOURCE_INVALID
+    assert "archive (.tar, .tar.gz, .tar.zst, .zip) of the folder with config.json" in str(
+        error.value
+    )
+    assert web.asked == []
 
 
 @pytest.mark.parametrize(
@@ -92,8 +110,10 @@ def test_an_archive_is_a_folder(
 ) -> None:
     packed = pack(archive())
     web.routes[f"/{name}"] = file(packed)
-    source = opened(web, authority, f"/{name}", digest(packed), tmp_path)
+    source = opened(web, authority, f"/{name}?key=1", digest(packed), tmp_path)
     assert contents(source) == FILES
+    assert source.list().revision == digest(packed)
+    assert web.asked[0].query == {"key": "1"}
     weights = next(entry for entry in source.list().files if entry.size == len(WEIGHTS))
     with source.read(weights, 1000, 1_500_000) as pieces:
         assert b"".join(pieces) == WEIGHTS[1000:1_500_000]
@@ -193,8 +213,8 @@ def test_a_zip_with_another_digest_is_refused(web: Web, authority: Path, tmp_pat
 
 
 def test_a_signed_address_is_not_told(web: Web, authority: Path, tmp_path: Path) -> None:
-    web.routes["/x.gguf"] = lambda _: Reply(403)
-    source = opened(web, authority, "/x.gguf?X-Signature=s3cret", digest(b""), tmp_path)
+    web.routes["/x.tar"] = lambda _: Reply(403)
+    source = opened(web, authority, "/x.tar?X-Signature=s3cret", digest(b""), tmp_path)
     with pytest.raises(SourceError) as error:
         source.list()
     assert error.value.reason == FetchReason.UNAUTHORIZED
@@ -204,30 +224,30 @@ def test_a_signed_address_is_not_told(web: Web, authority: Path, tmp_path: Path)
 def test_the_secrets_token_goes_to_its_host_alone(
     web: Web, authority: Path, secret: Callable[..., Path]
 ) -> None:
-    with Web({"/x": file(WEIGHTS)}, host="127.0.0.2") as other:
-        web.routes["/x.gguf"] = redirect(f"{other.url}/x")
-        source = opened(web, authority, "/x.gguf", digest(WEIGHTS), secret({"token": "s3cret"}))
+    packed = archive()
+    with Web({"/x": file(packed)}, host="127.0.0.2") as other:
+        web.routes["/x.tar"] = redirect(f"{other.url}/x")
+        source = opened(web, authority, "/x.tar", digest(packed), secret({"token": "s3cret"}))
         with pytest.raises(SourceError) as error:
             source.list()
         assert error.value.reason == FetchReason.SOURCE_FORBIDDEN  # from https to http
         assert not other.asked
-    web.routes["/x.gguf"] = file(WEIGHTS)
-    assert source.list().files[0].size == len(WEIGHTS)
+    web.routes["/x.tar"] = file(packed)
+    assert contents(source) == FILES
     assert {asked.headers["Authorization"] for asked in web.asked} == {"Bearer s3cret"}
 
 
 @pytest.mark.parametrize(
     ("path", "revision", "said"),
     [
-        ("/x.gguf", "", "sha256sum"),
-        ("/x.gguf", "main", "sha256sum"),
-        ("/x.gguf", "sha256:abc", "sha256sum"),
+        ("/x.tar", "", "sha256sum"),
+        ("/x.tar", "main", "sha256sum"),
+        ("/x.tar", "sha256:abc", "sha256sum"),
         ("/", digest(b""), "names no file"),
         ("/dir/", digest(b""), "names no file"),
         ("/..", digest(b""), "names no file"),
         ("/%2e%2e", digest(b""), "names no file"),
         ("/a%00b", digest(b""), "names no file"),
-        ("/x.tar.xz", digest(b""), "best is .tar"),
     ],
 )
 def test_an_address_that_cannot_be(

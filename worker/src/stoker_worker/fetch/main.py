@@ -1,8 +1,8 @@
 """The command `fetch`: reads its configuration, runs the job, and leaves one word why it ended.
 
-The job runs in a thread of its own, so that the main thread always hears the signal to end: it
-leaves at once, in the middle of whatever the others do, as a killed job would. What is on the
-volume is right at every moment, and the next job goes on from it.
+The job runs in a thread of its own, and another one waits for the signal to end. Whichever comes
+first, the main thread leaves at once, in the middle of whatever the others do, as a killed job
+would. What is on the volume is right at every moment, and the next job goes on from it.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def main(environ: Mapping[str, str], places: Places | None = None) -> int:
         return _failed(log, redactor, FetchError(FetchReason.CONFIG_INVALID, str(error)))
     ended: SimpleQueue[FetchResult | FetchError] = SimpleQueue()
     stop = threading.Event()
-    _catch_signals(ended, stop)
+    _await_signals(ended, stop)
 
     def tell(text: str) -> None:
         say(redactor.clean(text))
@@ -111,16 +111,24 @@ def _run(
         ended.put(FetchError(FetchReason.INTERNAL, text, passes=True))
 
 
-def _catch_signals(ended: SimpleQueue[FetchResult | FetchError], stop: threading.Event) -> None:
+def _await_signals(ended: SimpleQueue[FetchResult | FetchError], stop: threading.Event) -> None:
+    """Have a thread wait for the signal to end. Call it before any other thread is started.
+
+    A handler would run in the main thread once that wakes up, and a signal that came a moment
+    before it went to sleep, or to another thread, wakes nobody. So every thread blocks the signals,
+    and they stay pending until they are taken here.
+    """
+    numbers = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     text = "asked to end; the next job goes on from what is there"
     word = FetchError(FetchReason.INTERRUPTED, text, passes=True)
 
-    def end(*_: object) -> None:
+    def end() -> None:
+        signal.sigwait(numbers)
         stop.set()
         ended.put(word)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+    threading.Thread(target=end, name="signals", daemon=True).start()
 
 
 def _failed(log: str, redactor: Redactor, error: FetchError) -> int:

@@ -116,8 +116,8 @@ def _no_config(path: Path, names: List[str]) -> InspectError:
 def _gguf(path: Path) -> InspectError:
     return InspectError(
         Reason.GGUF_ONLY,
-        f"{path} holds the model as GGUF alone, whose facts are not read; use the model's "
-        "safetensors files",
+        f"{path} holds the model as GGUF alone, which no engine here loads and no plan is made "
+        "for; use the model's safetensors files with config.json and tokenizer",
     )
 
 

@@ -1,7 +1,8 @@
-"""https://HOST/FILE: one file of weights, or an archive of a model, known by its sha256.
+"""https://HOST/ARCHIVE: an archive of a model's folder, known by its sha256.
 
 A web server says nothing of what it has, so the address comes with a digest: the revision is
-`sha256:HEX`, and nothing that has another digest is taken.
+`sha256:HEX`, and nothing that has another digest is taken. One file is no model, and is refused by
+its name before anybody is asked for it.
 """
 
 from __future__ import annotations
@@ -33,10 +34,14 @@ _PACKINGS = {
     ".tzst": ZSTD,
     ".zip": PLAIN,  # each member has its own
 }
+_INSTEAD = (
+    "name an archive (.tar, .tar.gz, .tar.zst, .zip) of the folder with config.json, tokenizer and "
+    "safetensors files; best is .tar, because weights hardly shrink"
+)
 
 
 class WebSource:
-    """A file of a web server, or what is in it."""
+    """What is in an archive of a web server."""
 
     def __init__(self, config: FetchConfig, reader: Reader, secret: Secret) -> None:
         digest = _SHA256.match(config.revision)
@@ -53,12 +58,7 @@ class WebSource:
                 FetchReason.SOURCE_INVALID,
                 f"the address on {origin} ends with {shown(self._name)!r}, which names no file",
             )
-        if self._name.endswith((".tar.xz", ".tar.bz2", ".rar", ".7z")):
-            raise SourceError(
-                FetchReason.SOURCE_INVALID,
-                f"{shown(self._name)}: of archives, .tar, .tar.gz, .tar.zst and .zip are read; "
-                "best is .tar, because weights hardly shrink",
-            )
+        self._packing = _packing_of(self._name)
         self._revision = config.revision
         self._sha256 = digest[1]
         self._where = f"https://{origin}/…/{self._name}"
@@ -69,13 +69,8 @@ class WebSource:
         self._packed: Packed | Zipped | None = None
 
     def list(self) -> Listing:
-        """Ask how large the file is; of an archive, read what is in it."""
-        size = self._size()
-        packing = next((p for end, p in _PACKINGS.items() if self._name.endswith(end)), None)
-        if packing is None:
-            file = RemoteFile(self._name, size, self._sha256)
-            return checked(self._revision, [file], self._where)
-        blob = Blob(self._ask, size, self._sha256, packing)
+        """Ask how large the archive is, and read what is in it."""
+        blob = Blob(self._ask, self._size(), self._sha256, self._packing)
         packed: Packed | Zipped
         if self._name.endswith(".zip"):
             packed = Zipped(blob, self._reader, self._where, look=self._look)
@@ -88,10 +83,9 @@ class WebSource:
     def read(
         self, file: RemoteFile, start: int, end: int | None
     ) -> AbstractContextManager[Iterator[bytes]]:
-        """Stream a part of the file, or of a file in the archive."""
-        if self._packed is not None:
-            return self._packed.read(file, start, end)
-        return self._reader.bytes(self._ask, start, end, file.size)
+        """Stream a part of a file in the archive."""
+        assert self._packed is not None, "nothing was listed"  # noqa: S101
+        return self._packed.read(file, start, end)
 
     def _size(self) -> int:
         """Begin to read, and leave once the length is known: not all who sign a GET sign a HEAD."""
@@ -115,3 +109,20 @@ class WebSource:
             return {}
         pair = base64.b64encode(f"{user}:{password}".encode()).decode()
         return {"Authorization": f"Basic {pair}"}
+
+
+def _packing_of(name: str) -> str:
+    """How an archive is packed; SourceError for what is none, with words for what it may be."""
+    for ending, packing in _PACKINGS.items():
+        if name.endswith(ending):
+            return packing
+    lower = name.lower()
+    if lower.endswith(".gguf"):
+        why = "GGUF is a format that no engine here loads"
+    elif lower.endswith(".safetensors"):
+        why = "weights alone cannot be served, as an engine needs config.json and a tokenizer too"
+    elif lower.endswith((".tar.xz", ".tar.bz2", ".rar", ".7z")):
+        why = "of archives, .tar, .tar.gz, .tar.zst and .zip are read"
+    else:
+        why = "one file of a web server is no model"
+    raise SourceError(FetchReason.SOURCE_INVALID, f"{shown(name)}: {why}; {_INSTEAD}")

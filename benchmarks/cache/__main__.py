@@ -42,12 +42,16 @@ def speed_rows(speeds: Speeds) -> list[Row]:
         ("hf download, until it is on the disk", rate(speeds.hf_on_disk), ""),
         ("fetch job, until it is verified and on the disk", rate(speeds.stoker), ""),
         ("of the lower limit", f"{speeds.of_limit():.2f}", "≥ 0.9"),
+        ("curl | tee | sha256sum, until it is on the disk", rate(speeds.pipe), ""),
+        ("of that pipe", f"{ratio(speeds.stoker, speeds.pipe):.2f}", ""),
         ("of hf download", f"{ratio(speeds.stoker, speeds.hf):.2f}", "≥ 1.0"),
         ("of hf download on the disk", f"{ratio(speeds.stoker, speeds.hf_on_disk):.2f}", ""),
         ("added by verification", f"{added * 100:.1f} %", "≤ 10 %"),
         ("processor time for 10⁹ bytes: fetch job", cpu(speeds.stoker_cpu), ""),
         ("the same of hf download", cpu(speeds.hf_cpu), ""),
         ("the same of a job that reads and hashes nothing", cpu(speeds.blind_cpu), ""),
+        ("the same of curl | tee | sha256sum", cpu(speeds.pipe_cpu), ""),
+        ("the same of the server", cpu(speeds.server_cpu), ""),
         ("look at a warm cache", f"{(median(speeds.check) or 0) * 1000:.1f} ms", "≤ 500 ms"),
     ]  # fmt: skip
 

@@ -8,8 +8,11 @@ corrupt load. Then a job repairs, and the bytes that it fetched again are counte
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import random
 import shutil
+import struct
 import subprocess
 import time
 from dataclasses import dataclass, replace
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 REPO = "tests/faults"
 SHARDS, SHARD_BYTES = 4, 24 << 20
+# EXT4_IOC_SHUTDOWN and EXT4_GOING_FLAGS_NOLOGFLUSH of the kernel's headers.
+_SHUTDOWN, _NO_LOG_FLUSH = 0x8004587D, 2
 
 
 @dataclass
@@ -75,7 +80,9 @@ class Faults:
             "truncation": self._truncate,
             "missing shard": self._remove,
             "volume too small": self._too_small,
+            "volume full midway": self._fills_up,
             "fetch killed at random": self._kill,
+            "node lost at random": self._node_lost,
             "two writers at once": self._two_writers,
             "hub down": self._hub_down,
         }
@@ -163,20 +170,56 @@ class Faults:
             self._apart(volume)
             self._judge(tally, volume)
 
-    def _apart(self, volume: Path) -> bool:
+    def _apart(self, volume: Path, *, later: bool = False) -> bool:
         """Run a job in a process of its own; whether it ended well."""
-        process = jobs.spawn(self._config, volume)
+        process = jobs.spawn(self._config, volume, later=later)
         process.communicate()
         return process.returncode == 0
 
-    def _kill(self, tally: Tally, volume: Path) -> None:
+    def _fills_up(self, tally: Tally, volume: Path) -> None:
+        """Somebody else takes the room while a job fetches that could not take it in advance."""
         before = self._hub.cdn.sent()
-        # Slow enough to be hit where it is meant to be.
-        slow = FetchConfig(**{**vars(self._config), "bandwidth": self._bytes})
-        process = jobs.spawn(slow, volume)
+        with _small(volume, self._bytes * 5 // 4):
+            process = jobs.spawn(self._slow(), volume, thin=True)
+            self._wait_for_some(process, before)
+            _fill(volume / "other")
+            process.communicate()
+            tally.unusable += process.returncode == 0  # it said that it is done
+            self._look(tally, volume)
+            (volume / "other").unlink()
+            tally.unusable += not self._apart(volume)
+            tally.again += max(0, self._hub.cdn.sent() - before - self._weights())
+            self._judge(tally, volume)
+
+    def _slow(self) -> FetchConfig:
+        """So slow that a fault hits where it is meant to."""
+        return FetchConfig(**{**vars(self._config), "bandwidth": self._bytes})
+
+    def _wait_for_some(self, process: subprocess.Popen[bytes], before: int) -> None:
         until = before + self._random.random() * self._weights()
         while self._hub.cdn.sent() < until and process.poll() is None:
             time.sleep(0.005)
+
+    def _node_lost(self, tally: Tally, volume: Path) -> None:
+        """The machine goes down: what no sync has seen is lost, and another kernel runs then."""
+        before = self._hub.cdn.sent()
+        with _disk(volume, self._bytes * 2) as crash:
+            process = jobs.spawn(self._slow(), volume)
+            self._wait_for_some(process, before)
+            crash()
+            process.kill()
+            process.communicate()
+        with _disk(volume, 0):
+            self._look(tally, volume)
+            tally.unusable += not self._apart(volume, later=True)
+            tally.again += max(0, self._hub.cdn.sent() - before - self._weights())
+            self._judge(tally, volume)
+        volume.with_suffix(".disk").unlink()
+
+    def _kill(self, tally: Tally, volume: Path) -> None:
+        before = self._hub.cdn.sent()
+        process = jobs.spawn(self._slow(), volume)
+        self._wait_for_some(process, before)
         process.kill()
         process.communicate()
         self._look(tally, volume)
@@ -255,5 +298,39 @@ def _small(folder: Path, size: int) -> Iterator[None]:
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "cache", folder], check=True)
     try:
         yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def _fill(file: Path) -> None:
+    """Take all the room that there is."""
+    with file.open("wb", buffering=0) as opened, contextlib.suppress(OSError):
+        while True:
+            opened.write(bytes(1 << 20))
+
+
+@contextlib.contextmanager
+def _disk(folder: Path, size: int) -> Iterator[Callable[[], None]]:
+    """A disk of so many bytes, or the one that was there; what it gives stops it at once.
+
+    It is stopped as a power cut would: nothing that the kernel still has in memory gets there, and
+    the file system's log is not written out.
+    """
+    image = folder.with_suffix(".disk")
+    if size:
+        with image.open("wb") as file:
+            file.truncate(size + (64 << 20))
+        subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, folder], check=True)
+
+    def crash() -> None:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.ioctl(descriptor, _SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))
+        finally:
+            os.close(descriptor)
+
+    try:
+        yield crash
     finally:
         subprocess.run(["umount", folder], check=True)

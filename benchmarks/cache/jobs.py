@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.support.hub import Hub
 
 ENV_BLIND = "STOKER_BENCHMARK_BLIND"  # hash nothing
+ENV_LATER = "STOKER_BENCHMARK_LATER"  # another run of the kernel
+ENV_THIN = "STOKER_BENCHMARK_THIN"  # take no room in advance, as on a network file system
 
 
 def config_for(hub_url: str, hosts: list[str], repo: str, *, task: str = FETCH) -> FetchConfig:
@@ -54,11 +56,23 @@ def run(config: FetchConfig, volume: Path) -> FetchResult:
     return Job(config, tools).run()
 
 
-def spawn(config: FetchConfig, volume: Path, *, blind: bool = False) -> subprocess.Popen[bytes]:
-    """Start a job in a process of its own; with `blind` it believes what it gets."""
+def spawn(
+    config: FetchConfig,
+    volume: Path,
+    *,
+    blind: bool = False,
+    thin: bool = False,
+    later: bool = False,
+) -> subprocess.Popen[bytes]:
+    """Start a job in a process of its own.
+
+    With `blind` it believes what it gets; with `thin` it can take no room on the disk in advance;
+    with `later` it believes that the machine was started anew.
+    """
     environment = {**os.environ, ENV_FETCH: config.to_json()}
-    if blind:
-        environment[ENV_BLIND] = "1"
+    environment |= {ENV_BLIND: "1"} if blind else {}
+    environment |= {ENV_THIN: "1"} if thin else {}
+    environment |= {ENV_LATER: "1"} if later else {}
     return subprocess.Popen(
         [sys.executable, "-m", "benchmarks.cache.jobs", str(volume)],
         env=environment,
@@ -81,8 +95,26 @@ def _see_nothing() -> None:
     FileWork.fault = lambda _: ""  # type: ignore[assignment,method-assign]
 
 
+def _take_no_room() -> None:
+    """Have the file system refuse to take room, as NFS before 4.2 does."""
+    from stoker_worker.fetch import transfer  # noqa: PLC0415
+
+    vars(transfer)["reserve_file"] = lambda *_: False
+
+
+def _start_anew() -> None:
+    """Have the kernel be another one than that of earlier jobs."""
+    from stoker_worker.fetch import journal  # noqa: PLC0415
+
+    journal.boot_id = lambda: "the next one"
+
+
 def main() -> None:
     """Run the job of the environment."""
+    if os.environ.get(ENV_LATER):
+        _start_anew()
+    if os.environ.get(ENV_THIN):
+        _take_no_room()
     if os.environ.get(ENV_BLIND):
         _see_nothing()
     result = run(FetchConfig.from_json(os.environ[ENV_FETCH]), Path(sys.argv[1]))

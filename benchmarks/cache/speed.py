@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.cache import jobs
 from benchmarks.cache.faults import passes
-from benchmarks.cache.limits import PIECE, loopback_speed, write_speed
+from benchmarks.cache.limits import PIECE, loopback_speed, pipe_to, write_speed
+from benchmarks.common import cpu_seconds
 from e2e.load import median
 from stoker_worker.cachecontract import FETCH
 
@@ -41,6 +42,8 @@ class Speeds:
     hf: list[float] = field(default_factory=list)
     hf_on_disk: list[float] = field(default_factory=list)
     """The same until the kernel has written it all, as a job waits for."""
+    pipe: list[float] = field(default_factory=list)
+    """`curl | tee | sha256sum`, of all files at once, until the disk has them."""
     stoker: list[float] = field(default_factory=list)
     blind: list[float] = field(default_factory=list)
     """A job that reads and hashes nothing."""
@@ -48,6 +51,9 @@ class Speeds:
     """Processor seconds per 10⁹ bytes, the client's alone."""
     stoker_cpu: list[float] = field(default_factory=list)
     blind_cpu: list[float] = field(default_factory=list)
+    pipe_cpu: list[float] = field(default_factory=list)
+    server_cpu: list[float] = field(default_factory=list)
+    """The server's, while the job fetched."""
     check: list[float] = field(default_factory=list)
     """Seconds of the look that an engine's start takes at an untouched model."""
 
@@ -84,14 +90,14 @@ def make_model(folder: Path, size: int) -> None:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """Address and hosts of a hub in a process of its own."""
+def served(folder: Path) -> Iterator[tuple[str, list[str], int]]:
+    """Address and hosts of a hub in a process of its own, and that process."""
     command = [sys.executable, "-m", "tests.support.hub", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
             told = json.loads(process.stdout.readline())
-            yield told["url"], told["hosts"]
+            yield told["url"], told["hosts"], process.pid
         finally:
             process.terminate()
 
@@ -100,7 +106,7 @@ def measure(work: Path, size: int, rounds: int, say: Callable[[str], None]) -> S
     """Everything, in turn, in an empty folder."""
     make_model(work / "source" / NAME, size)
     speeds = Speeds()
-    with served(work / "source") as (url, hosts):
+    with served(work / "source") as (url, hosts, server):
         config = jobs.config_for(url, hosts, REPO, task=FETCH)
         urls = _signed(url, work / "source" / NAME)
         total = sum(length for _, length in urls)
@@ -108,17 +114,22 @@ def measure(work: Path, size: int, rounds: int, say: Callable[[str], None]) -> S
             before = write_speed(work, total)
             speeds.loopback.append(loopback_speed(urls))
             # A shared disk changes by the second: what is compared runs next to each other.
+            pipe = _timed(work / "pipe", lambda to: pipe_to(to, urls))
+            served_before = cpu_seconds(server)
             job = _timed(work / "job", lambda to: _job(config, to, blind=False), keep=True)
+            speeds.server_cpu.append((cpu_seconds(server) - served_before) / total * 1e9)
             speeds.check.append(_look(jobs.model_folder(config, work / "job")))
             shutil.rmtree(work / "job")
             speeds.disk.append((before + write_speed(work, total)) / 2)
             hf = _timed(work / "hf", lambda to: _hf(url, to))
             blind = _timed(work / "blind", lambda to: _job(config, to, blind=True))
+            speeds.pipe.append(total / pipe.seconds)
             speeds.stoker.append(total / job.seconds)
             speeds.hf.append(total / hf.seconds)
             speeds.hf_on_disk.append(total / hf.on_disk)
             speeds.blind.append(total / blind.seconds)
-            for found, spent in (("stoker", job), ("hf", hf), ("blind", blind)):
+            named = (("stoker", job), ("hf", hf), ("blind", blind), ("pipe", pipe))
+            for found, spent in named:
                 getattr(speeds, f"{found}_cpu").append(spent.processor / total * 1e9)
             last = {name: values[-1] for name, values in vars(speeds).items()}
             shown = ", ".join(f"{k} {v / 1e6:.0f}" for k, v in last.items() if v > 1e6)

@@ -33,9 +33,9 @@ class Lost:
         self.told.append((work.number, count, whole))
 
 
-def _board(works: list[FileWork], parallel: int = 2, hashers: int = 2) -> tuple[Board, Lost]:
+def _board(works: list[FileWork], parallel: int = 2) -> tuple[Board, Lost]:
     lost = Lost()
-    return Board(works, parallel, hashers, lost), lost
+    return Board(works, parallel, lost), lost
 
 
 def _take(board: Board) -> tuple[int, range]:
@@ -56,12 +56,32 @@ def _finish_all(board: Board, work: FileWork) -> None:
         taken = board.take()
 
 
-def test_connections_spread_over_as_many_files_as_are_hashed_at_once() -> None:
-    board, _ = _board([_work(n, 100) for n in range(4)], parallel=4)
+def test_connections_have_a_file_for_themselves_as_long_as_there_are_enough() -> None:
+    board, _ = _board([_work(n, 100) for n in range(2)], parallel=4)
     runs = [_take(board) for _ in range(4)]
     assert [number for number, _ in runs] == [0, 1, 0, 1]
     assert runs[0][1] == range(RUN)
     assert runs[2][1] == range(RUN, 2 * RUN)
+
+
+def test_no_more_files_are_begun_than_there_are_connections() -> None:
+    works = [_work(n, 100) for n in range(4)]
+    board, _ = _board(works, parallel=2)
+    assert [_take(board)[0] for _ in range(4)] == [0, 1, 0, 1]
+
+
+def test_what_is_kept_of_a_chunk_goes_with_it() -> None:
+    work = _work(0, 2)
+    board, _ = _board([work])
+    taken = board.take()
+    assert taken is not None
+    assert not board.is_hashing()
+    assert board.finish(work, 0, memoryview(b"0123456789"))
+    assert board.is_hashing()
+    assert bytes(work.kept[0]) == b"0123456789"
+    board.spoil(work, "bad")
+    assert not board.finish(work, 1, memoryview(b"0123456789"))
+    assert 1 not in work.kept, "whoever wrote it has it back"
 
 
 def test_towards_the_end_runs_grow_short_so_that_nobody_is_idle() -> None:

@@ -171,7 +171,7 @@ def _container(job: CacheJob, platform: CachePlatform) -> Manifest:
                 }
             ],
             "resources": {
-                "requests": {"cpu": "250m", "memory": "256Mi"},
+                "requests": {"cpu": "250m", "memory": "512Mi"},
                 "limits": {"memory": "2Gi"},
             },
             "securityContext": container_security(),

@@ -33,12 +33,10 @@ class Board:
         self,
         files: Sequence[FileWork],
         parallel: int,
-        hashers: int,
         lost: Callable[[FileWork, int, str, bool], None],
     ) -> None:
         self._files = files
         self._parallel = parallel
-        self._hashers = hashers
         self._lost = lost  # told of bytes that went bad, why, and whether that is all of the file
         self._changed = threading.Condition()
         self._waiting = deque(files)  # may have chunks to take, in order
@@ -79,8 +77,9 @@ class Board:
             while not self._over and self._error is None:
                 while self._waiting and not self._has_work(self._waiting[0]):
                     self._waiting.popleft()
-                # As many files at once as are hashed at once; the one with fewest connections.
-                open_ones = list(islice(self._open(), self._hashers))
+                # The file with fewest connections: one that has a file for itself brings its
+                # chunks in the order in which they are hashed.
+                open_ones = list(islice(self._open(), self._parallel))
                 if open_ones:
                     work = min(open_ones, key=lambda each: each.connections)
                     run = work.chunks.take(self._most(work))
@@ -90,11 +89,16 @@ class Board:
                 self._changed.wait(_TICK_S)
         return None
 
-    def finish(self, work: FileWork, index: int) -> bool:
-        """Say that a chunk was written; False where nobody wants it any more."""
+    def finish(self, work: FileWork, index: int, kept: memoryview | None = None) -> bool:
+        """Say that a chunk was written; False where nobody wants it any more.
+
+        `kept` are its bytes, if they need not be read again to be hashed.
+        """
         with self._changed:
             if work.spoiled:
                 return False
+            if kept is not None:
+                work.kept[index] = kept
             work.chunks.finish(index)
             work.dirty = True
             self._changed.notify_all()
@@ -127,6 +131,11 @@ class Board:
                     return work
                 self._changed.wait(_TICK_S)
         return None
+
+    def is_hashing(self) -> bool:
+        """Whether there is something to hash at this moment."""
+        with self._changed:
+            return any(each.hashing or each.can_hash() for each in self._unjudged)
 
     def hashed(self, work: FileWork) -> bool:
         """Say that a chunk was hashed; return whether the next one is there."""

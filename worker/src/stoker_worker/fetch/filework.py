@@ -1,7 +1,7 @@
 """One file of a transfer: what is wanted, what is there, and its hash as far as it has been read.
 
-Not locked: the board changes it while it holds its own lock, but for `hasher`, which belongs to the
-one thread that hashes the file.
+Not locked: the board changes it while it holds its own lock, but for `hasher` and what is taken out
+of `kept`, which belong to the one thread that hashes the file.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ class FileWork:
     mismatches: int = 0
     verified: bool = False  # the bytes are what was promised
     dirty: bool = False  # written since it was last synced
+    kept: dict[int, memoryview] = field(default_factory=dict)  # chunks that wait for their hash
 
     @staticmethod
     def of(number: int, remote: RemoteFile, recorded: Recorded | None) -> FileWork:

@@ -3,8 +3,9 @@
 Three kinds of threads meet at the board:
 
     connections   take runs of chunks, write them where they belong, and tell the journal
-    hashing       reads the chunks of a file again, in order, from the kernel's memory, as soon as
-                  they are there; so verification ends a moment after the last byte
+    hashing       follows the chunks of a file in order, as soon as they are there, in the buffers
+                  that they were written from or else in the file (`buffers`); so verification ends
+                  a moment after the last byte
     flushing      sees data on the disk, now and then, and each file that is good
 
 A chunk that an earlier job wrote is hashed like any other, and fetched again if it went bad. A file
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 
 from stoker_worker.cachecontract import FetchReason
 from stoker_worker.fetch.board import RUN, Board
+from stoker_worker.fetch.buffers import Buffers, ChunkWriter
 from stoker_worker.fetch.chunks import CHUNK
 from stoker_worker.fetch.disk import reserve_file
 from stoker_worker.fetch.errors import FetchError
@@ -38,6 +40,8 @@ from stoker_worker.manifest import ManifestFile
 FLUSH_S = 5.0
 _BLOCK = 1 << 20
 _TICK_S = 0.5
+# Hashing a chunk takes milliseconds, where the processor is free.
+_HASH_S = 2.0
 # A source that ends a file early so often, without an error, has a shorter file.
 _SHORT = 3
 
@@ -65,14 +69,15 @@ class Transfer:
         self._journal = journal
         self._meter = meter
         self._limits = limits
+        self._buffers = Buffers()
         self._good: dict[str, ManifestFile] = {}
-        self._board = Board([], 0, 0, self._lost)
+        self._board = Board([], 0, self._lost)
 
     def run(self, files: Sequence[RemoteFile], revision: str) -> dict[str, ManifestFile]:
         """Fetch what is missing; FetchError says why it cannot be had. Blocks."""
         works = self._prepare(files, revision)
         limits = self._limits
-        self._board = Board(works, limits.parallel, limits.hashers, self._lost)
+        self._board = Board(works, limits.parallel, self._lost)
         threads = [
             *(self._thread(self._connecting, f"fetch-{n}") for n in range(limits.parallel)),
             *(self._thread(self._hashing, f"hash-{n}") for n in range(limits.hashers)),
@@ -110,7 +115,10 @@ class Transfer:
         for number, remote in enumerate(ordered):
             found = self._partial.state(remote.path)
             there = found is not None and found.st_size == remote.size
-            works.append(FileWork.of(number, remote, recorded.get(remote.path) if there else None))
+            known = recorded.get(remote.path)
+            if not there or (known is not None and known.chunk != CHUNK):
+                known = None
+            works.append(FileWork.of(number, remote, known))
         for work in works:
             self._make_room(work)
             self._meter.kept(work.chunks.done_bytes())
@@ -149,14 +157,14 @@ class Transfer:
         """Fetch a run, with as many requests as it takes."""
         patience = self._limits.patience
         at, end = work.chunks.start(run.start), work.chunks.start(run.stop)
-        descriptor = self._partial.open_file(work.remote.path, os.O_WRONLY)
+        writer = ChunkWriter(self._partial, work.remote.path, self._buffers)
         short = 0
         try:
             while at < end and not self._board.ended(work):
                 self._wait_until(patience.closed_until(), work)
                 begun = at
                 try:
-                    for reached in self._read(work, run, at, descriptor):
+                    for reached in self._read(work, run, at, writer):
                         at, short = reached, 0
                 except FetchError as error:
                     if error.reason == FetchReason.DIGEST_MISMATCH:
@@ -169,17 +177,16 @@ class Transfer:
                     text = f"expected {work.remote.size} bytes, got {at}"
                     self._board.spoil(work, text)
         finally:
-            os.close(descriptor)
+            writer.close()
 
     def _after(self, error: FetchError, work: FileWork) -> float:
         until = self._limits.patience.after(error)
         self._limits.say(f"{work.remote.path}: {error}; another try follows")
         return until
 
-    def _read(self, work: FileWork, run: range, at: int, descriptor: int) -> Iterator[int]:
+    def _read(self, work: FileWork, run: range, at: int, writer: ChunkWriter) -> Iterator[int]:
         """Make one request and write what comes; yields how far it is."""
-        chunks, end = work.chunks, work.chunks.start(run.stop)
-        index = next(i for i in run if chunks.start(i + 1) > at)
+        end = work.chunks.start(run.stop)
         with closing(self._stream(work, at, end)) as pieces:
             for piece in pieces:
                 if self._board.ended(work):
@@ -188,15 +195,27 @@ class Transfer:
                     text = f"expected {end} bytes, got more"
                     raise FetchError(FetchReason.DIGEST_MISMATCH, text)
                 self._limits.bucket.take(len(piece))
-                _write(descriptor, piece, at)
+                self._gather(work, memoryview(piece), at, writer)
                 at += len(piece)
                 self._meter.got(len(piece))
                 self._limits.patience.good()
-                while index < run.stop and at >= chunks.start(index + 1):
-                    if self._board.finish(work, index):
-                        self._journal.chunk(work.number, index)
-                    index += 1
                 yield at
+
+    def _gather(self, work: FileWork, piece: memoryview, at: int, writer: ChunkWriter) -> None:
+        """Put a piece where it belongs, and write each chunk that is whole now."""
+        chunks = work.chunks
+        while piece:
+            index = at // chunks.chunk
+            start, length = chunks.start(index), chunks.length(index)
+            part = piece[: start + length - at]
+            writer.put(part, at - start)
+            at, piece = at + len(part), piece[len(part) :]
+            if at == start + length:
+                kept = writer.write(start, length, _HASH_S if self._board.is_hashing() else 0.0)
+                if self._board.finish(work, index, kept):
+                    self._journal.chunk(work.number, index)
+                elif kept is not None:
+                    self._buffers.release(kept)
 
     def _stream(self, work: FileWork, at: int, end: int) -> Generator[bytes | memoryview]:
         """Give bytes from `at` on, also of a file that can only be read from its start."""
@@ -228,6 +247,8 @@ class Transfer:
         self._limits.say(f"{work.remote.path}: {why}")
         if whole:
             self._journal.forget(work.number)
+            while work.kept:
+                self._buffers.release(work.kept.popitem()[1])
 
     # Hashing.
 
@@ -265,6 +286,11 @@ class Transfer:
 
     def _hash_chunk(self, work: FileWork, index: int, descriptor: int, block: memoryview) -> bool:
         at, end = work.chunks.start(index), work.chunks.start(index + 1)
+        kept = work.kept.pop(index, None)
+        if kept is not None:
+            work.hasher.update(kept[: end - at])
+            self._buffers.release(kept)
+            return True
         while at < end:
             if self._board.ended(work):
                 return False
@@ -310,11 +336,3 @@ class Transfer:
                 os.close(descriptor)
         if dirty:
             self._journal.synced(lines)
-
-
-def _write(descriptor: int, piece: bytes | memoryview, at: int) -> None:
-    view = memoryview(piece)
-    while view:
-        count = os.pwrite(descriptor, view, at)
-        view = view[count:]
-        at += count

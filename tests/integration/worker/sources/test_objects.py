@@ -1,15 +1,13 @@
-"""s3:// against MinIO, and s3:// and gs:// against servers that no honest storage would be."""
+"""s3:// against MinIO, and against servers that no honest storage would be."""
 
 from __future__ import annotations
 
 import ipaddress
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from e2e.cluster.host import run
 from stoker_worker.cachecontract import FetchConfig, FetchReason
 from stoker_worker.fetch.source import SourceError
 from stoker_worker.fetch.sources import open_source
@@ -276,52 +274,6 @@ def test_listing_and_reading_go_through_the_proxy_of_the_environment(
         assert asked == ["localhost"] * 2
         told = replace(told, object_endpoint=f"https://127.0.0.3:{web.port}")
         assert refused(told, tmp_path).reason == FetchReason.SOURCE_FORBIDDEN
-
-
-def key_file(web: Web, tmp_path: Path, **more: Any) -> str:
-    key = tmp_path / "key.pem"
-    run("openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", key)
-    return json.dumps(
-        {
-            "type": "service_account",
-            "private_key": key.read_text(),
-            "private_key_id": "1",
-            "client_email": "reader@project.example",
-            "client_id": "1",
-            "gcs_base_url": web.url,
-        }
-        | more
-    )
-
-
-def test_gcs_is_listed_and_read(serve: Serve, tmp_path: Path, secret: Write) -> None:
-    web = serve({"/bucket": listed({"m/a b.safetensors": WEIGHTS})})
-    web.routes["/bucket/m/a%20b.safetensors"] = file(WEIGHTS)
-    told = FetchConfig("fetch", "gs://bucket/m", plain_hosts=["127.0.0.1"])
-    keys = {"credentials.json": key_file(web, tmp_path, disable_oauth=True)}
-    source = open_source(told, secret_dir=secret(keys))
-    [entry] = source.list().files
-    with source.read(entry, 3, None) as pieces:
-        assert b"".join(pieces) == WEIGHTS[3:]
-
-
-def test_gcs_signs_with_the_key_of_the_account(serve: Serve, tmp_path: Path, secret: Write) -> None:
-    """The list needs Google's own token service; the address of an object is signed here."""
-    web = serve({})
-    told = FetchConfig("fetch", "gs://bucket/m", plain_hosts=["127.0.0.1"])
-    source: Any = open_source(
-        told, secret_dir=secret({"credentials.json": key_file(web, tmp_path)})
-    )
-    url = source._address("m/x.safetensors")
-    assert "reader%40project.example" in url
-    assert "X-Goog-Signature=" in url
-
-
-@pytest.mark.parametrize("text", ["{}", "no json", '{"type": "authorized_user"}', "[]"])
-def test_a_key_file_that_is_none_is_named(secret: Write, text: str) -> None:
-    error = refused(FetchConfig("fetch", "gs://bucket/m"), secret({"credentials.json": text}))
-    assert error.reason == FetchReason.UNAUTHORIZED
-    assert "service account" in error.message
 
 
 @pytest.mark.parametrize(

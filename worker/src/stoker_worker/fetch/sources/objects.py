@@ -159,7 +159,9 @@ class ObjectSource:
         if door.anonymous:
             return f"{door.endpoint}/{self._bucket}/{quote(key)}"
         try:
-            return obstore.sign(door.store({}), "GET", key, _SIGNED_FOR)
+            # Of Google's, the library takes a name as it stands in an address: '#' would end it.
+            name = key if isinstance(door, _S3) else quote(key)
+            return obstore.sign(door.store({}), "GET", name, _SIGNED_FOR)
         except BaseError:
             raise SourceError(
                 FetchReason.UNAUTHORIZED,

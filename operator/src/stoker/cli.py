@@ -20,6 +20,7 @@ from stoker.commands.cost import cost
 from stoker.commands.doctor.command import doctor
 from stoker.commands.logs import logs
 from stoker.commands.plan import plan
+from stoker.commands.profile import profile
 from stoker.commands.scale import scale
 from stoker.commands.simulate import simulate_command
 from stoker.commands.top import top
@@ -40,6 +41,7 @@ app.command()(why)
 app.command()(top)
 app.command()(chat)
 app.command()(bench)
+app.command()(profile)
 app.command()(wait)
 app.command()(scale)
 app.command()(logs)

@@ -486,7 +486,7 @@ EVERYTHING: dict[str, Any] = {
                   "adapters": [{"name": "sql", "uri": "pvc://models/llama/sql"}]},
         "engine": {
             "name": "vllm", "image": "r.io/vllm:1", "args": {"max-num-seqs": "4"},
-            "env": [{"name": "A", "value": "b"}],
+            "env": [{"name": "A", "value": "b"}], "profiling": True,
         },
         "accelerator": {"types": ["nvidia-l4", "cpu"], "perReplica": 2},
         "parallelism": {"tensor": 2, "pipeline": 1, "data": 1, "nodes": 1, "expert": "auto"},

@@ -21,7 +21,7 @@ SCHEMA = render_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 # One of each kind of JSON value; whichever a field is not.
 WRONG: dict[str | None, Any] = {
     "string": 7, "integer": "seven", "number": "seven", "object": "text", "array": "text",
-    None: True,
+    "boolean": "yes", None: True,
 }  # fmt: skip
 
 

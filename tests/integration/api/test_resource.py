@@ -68,7 +68,7 @@ def test_defaults_appear_where_a_user_opened_the_object(judge: Judge) -> None:
     assert stored["scaling"] == {"minReplicas": 1, "maxReplicas": 2}  # the windows are learned
     assert stored["frontend"] == {"replicas": 1, "holdTimeout": "10m", "maxHeld": 500}
     assert stored["rollout"] == {"strategy": "rolling"}  # the surge is planned
-    assert stored["engine"] == {"name": "vllm"}
+    assert stored["engine"] == {"name": "vllm", "profiling": False}
     assert stored["template"] == {"resources": {}}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +18,10 @@ from stoker.cli import app
 from stoker.commands.exits import Exit
 from stoker.naming import Component, labels
 from stoker.render.frontend_input import FrontendPorts
-from stoker_worker import contract
+from stoker_worker import contract, lifecycle
+from stoker_worker.server import Server
+from stoker_worker.state import Phase
+from stoker_worker.tracing import Tracing
 from tests.integration.operator import pods
 from tests.integration.operator.answering import Model
 from tests.integration.operator.kubelet import NODE, Kubelet, add_pod
@@ -250,3 +254,39 @@ def test_a_benchmark_that_does_not_begin_ends_and_leaves_nothing(
     early = run(plane, "bench", "chat", "-n", benched)
     assert early.exit_code == Exit.REFUSED
     assert "no replica to take image and model from" in early.stderr
+
+
+def test_a_replica_is_profiled_only_where_that_is_wanted_and_can_be(
+    plane: ControlPlane, kubelet: Kubelet, served: str, tmp_path: Path
+) -> None:
+    """The way there and back with a real engine is in e2e/test_88_cli.py."""
+    words = ("profile", "chat", "-n", served, "--into", str(tmp_path))
+    unset = run(plane, *words)
+    assert unset.exit_code == Exit.REFUSED, unset.output
+    assert "spec.engine.profiling: true" in unset.stderr
+    plane.apply(service("chat", served, replicas=1, engine={"profiling": True}))
+    alone = run(plane, *words)
+    assert alone.exit_code == Exit.REFUSED
+    assert "only replica" in alone.stderr
+    assert run(plane, *words, "--pod", "nosuch").exit_code == Exit.NOT_FOUND
+
+    # A worker as it was before it could, one whose engine was started without, one that is busy.
+    def serve(answer: Any, control: Any) -> None:
+        server = Server(LOOPBACK, 0, answer, control, contract.PATH_PROFILE)
+        server.start()
+        kubelet.ports[ENGINE, contract.WORKER_PORT] = LOOPBACK, server.port
+
+    serve(lambda _: None, None)
+    older = run(plane, *words, "--hold-requests")
+    assert older.exit_code == Exit.REFUSED
+    assert "cannot profile yet" in older.stderr
+    ready = replace(lifecycle.begin(0), phase=Phase.READY)
+    serve(lambda _: None, Tracing("", lambda: ready, lambda _: None).answer)
+    without = run(plane, *words, "--hold-requests")
+    assert without.exit_code == Exit.REFUSED
+    assert "before spec.engine.profiling was set" in without.stderr
+    kubelet.ports.clear()
+    away = run(plane, *words, "--hold-requests")
+    assert away.exit_code == Exit.UNREACHABLE, away.output
+    assert "connection refused" in away.stderr
+    assert not list(tmp_path.iterdir())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
+import json
 import os
 import re
 import shutil
@@ -10,9 +13,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
 
 from e2e.models import ensure_broken_model
+from stoker.commands import operators, recorder
+from stoker.commands.recorder import Recorder
 from stoker_worker.contract import PATH_LOAD, TerminationReason
 from tests.integration.worker.support import STALL, START_S, Worker, wait_until
 from tests.support.published import flip_bit, publish
@@ -33,10 +39,13 @@ def published(model: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_whole_life(start: Callable[..., Worker], published: Path) -> None:
-    worker = start(published, **STALL, settle_s=5.0, drain_s=90.0)
+def test_a_whole_life(start: Callable[..., Worker], published: Path, tmp_path: Path) -> None:
+    traces = tmp_path / "traces"
+    worker = start(published, **STALL, settle_s=5.0, drain_s=90.0, profile_dir=str(traces))
     _check_start(worker)
     _check_idleness(worker)
+    asyncio.run(_check_profile(worker, tmp_path))
+    assert not list(traces.iterdir()), "what was fetched is gone"
     _check_saturation(worker)
     _check_recovery(worker)
     _check_drain(worker)
@@ -81,6 +90,42 @@ def _check_idleness(worker: Worker) -> None:
     assert worker.ready()
     # Not one probe: an idle engine stays idle, and a service can scale to zero.
     assert worker.engine_metric("vllm:iteration_tokens_total_count") == steps
+
+
+async def _check_profile(worker: Worker, folder: Path) -> None:
+    """A trace with the command's own client: out of rotation, unjudged, and back."""
+    root = f"http://127.0.0.1:{worker.config.worker_port}"
+    (core,) = worker.engine_pids("EngineCore")
+    before = worker.begin(1, 1500)[0]
+    async with aiohttp.ClientSession() as session:
+        found = Recorder(session, root, "engine-0")
+        await found.begin(20)
+        async with found:
+            assert not worker.ready()
+            await found.until(recorder.RECORDING, 120, lambda _: None)
+            assert before.done(), "what ran has finished before anything is recorded"
+            assert before.result().chunks == 1500
+            os.kill(core, signal.SIGSTOP)
+            recorded = worker.streams(1, 40)[0]
+            await asyncio.sleep(worker.config.stall_ready_s + 1)
+            os.kill(core, signal.SIGCONT)
+            assert worker.state()["phase"] == "Profiling"
+            assert (await asyncio.wrap_future(recorded)).chunks == 40
+            await found.enough()
+            await found.until(recorder.WRITTEN, 120, lambda _: None)
+            assert worker.ready()
+            table, trace = sorted(found.files(), key=lambda each: each.name.endswith(".gz"))
+            named = [each.name for each in operators.read((await found.read(table)).decode())]
+            await found.save(trace, folder / "trace", lambda _: None)
+        other = Recorder(session, root, "engine-0")
+        await other.begin(20)
+        async with other:
+            assert not worker.ready()
+    assert any("attention" in name for name in named), named
+    assert any(name.startswith("aten::") for name in named)
+    assert json.loads(gzip.decompress((folder / "trace").read_bytes()))["traceEvents"]
+    wait_until(worker.ready, 20, "who gives a replica back early has it back")
+    assert worker.metric("stoker_worker_stalls_total") == 0
 
 
 def _check_saturation(worker: Worker) -> None:

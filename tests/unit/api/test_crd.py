@@ -67,6 +67,7 @@ def test_defaults_stand_only_where_the_planner_never_chooses() -> None:
     assert found["ModelCache"] == {"spec.retain": False, "spec.preload.parallel": 2}
     assert found["InferenceService"] == {
         "spec.engine.name": "vllm",
+        "spec.engine.profiling": False,
         "spec.frontend.holdTimeout": "10m",
         "spec.frontend.maxHeld": 500,
         "spec.frontend.replicas": 1,

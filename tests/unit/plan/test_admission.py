@@ -36,6 +36,11 @@ from tests.unit.plan import worlds
             "parallelism.pipeline",
         ),
         (
+            {"engine": {"args": {"profiler-config": "{}"}}},
+            reasons.ARGUMENT_NOT_ALLOWED,
+            "engine.profiling",
+        ),
+        (
             {
                 "engine": {"args": {"max-num-seqs": "8"}},
                 "optimization": {"batching": {"maxNumSeqs": 8}},

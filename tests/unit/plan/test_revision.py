@@ -42,6 +42,7 @@ def test_the_hash_is_frozen() -> None:
         {"engine": {"image": "registry.test/vllm:0.34"}},
         {"engine": {"args": {"max-num-seqs": "8"}}},
         {"engine": {"env": [{"name": "OMP_NUM_THREADS", "value": "1"}]}},
+        {"engine": {"profiling": True}},
         {"accelerator": {"types": ["nvidia-l4"]}},
         {"accelerator": {"perReplica": 2}},
         {"context": {"maxModelLen": 64}},

@@ -16,7 +16,7 @@ from stoker.model.replica import Replica, Run
 from stoker.plan.replica import replica_of
 from stoker.render import engine, objects, support
 from stoker.render.objects import Owner
-from stoker_worker.contract import COMPILED_DIR, ENV_CONFIG, WorkerConfig
+from stoker_worker.contract import COMPILED_DIR, ENV_CONFIG, PROFILE_DIR, WorkerConfig
 from tests.unit.plan import worlds
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "engine"
@@ -261,3 +261,23 @@ def test_an_engine_that_compiles_nothing_gets_no_folder_to_write() -> None:
         assert not [m for m in pod["containers"][0]["volumeMounts"] if "subPath" in m]
         (claim,) = [v for v in pod["volumes"] if v["name"] == "model"]
         assert claim["persistentVolumeClaim"]["readOnly"] is True
+
+
+def test_an_engine_that_may_be_profiled_has_a_bounded_folder_for_it() -> None:
+    plain, profiled = (
+        replica_of(worlds.KEY, worlds.spec(**fields), worlds.PLATFORM, Location("models", "tiny"))
+        for fields in ({}, {"engine": {"profiling": True}})
+    )
+    assert engine.worker_config(plain).profile_dir == ""
+    assert engine.worker_config(profiled).profile_dir == PROFILE_DIR
+    pod = engine.render_engine(OWNER, "r1", profiled, 1)["spec"]["template"]
+    (volume,) = (each for each in pod["spec"]["volumes"] if each["name"] == "profile")
+    assert volume["emptyDir"] == {"sizeLimit": "1Gi"}
+    mounts = pod["spec"]["containers"][0]["volumeMounts"]
+    assert {"name": "profile", "mountPath": PROFILE_DIR} in mounts
+    local = pod["metadata"]["annotations"][
+        "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
+    ]
+    assert local.endswith(",profile")
+    # The pods of a group would each keep a part of a trace that nobody fetches.
+    assert engine.worker_config(replace(profiled, nodes=2)).profile_dir == ""

@@ -38,6 +38,7 @@ def test_fields_of_a_newer_operator_are_ignored_and_those_of_an_older_one_defaul
         ({"engine_port": 1.5}, "engine_port"),
         ({"prefetch": "yes"}, "prefetch"),
         ({"allow_pickle": 1}, "allow_pickle"),
+        ({"profile_dir": None}, "profile_dir"),
         ({"engine_command": "vllm"}, "engine_command"),
     ],
 )

@@ -140,3 +140,23 @@ def test_metrics_are_prometheus_text() -> None:
 
 def test_other_paths_are_not_ours() -> None:
     assert report.answer("/v1/models", view(states()[0], 1)) is None
+
+
+def test_what_changes_something_is_for_the_loopback_alone() -> None:
+    asked: list[tuple[str, str]] = []
+
+    def control(method: str, path: str) -> Response:
+        asked.append((method, path))
+        return Response(202, "", raw=b"\x00\xff")
+
+    server = Server("0.0.0.0", 0, lambda _: None, control, "/profile")  # noqa: S104 - as in a pod
+    server.start()
+    assert get(server.port, "/profile/1/begin", method="POST") == (202, b"\x00\xff")
+    assert get(server.port, "/profiles", method="POST")[0] == 405
+    with closing(socket.socket()) as client:
+        # Not where a port-forward comes from.
+        client.bind(("127.0.0.2", 0))
+        client.connect(("127.0.0.1", server.port))
+        client.sendall(b"POST /profile/1/begin HTTP/1.1\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 403 ")
+    assert asked == [("POST", "/profile/1/begin")]

@@ -51,6 +51,19 @@ def test_a_flag_of_several_words_is_divided_at_its_blanks() -> None:
     assert words[-3:] == ["--lora-modules", "a=/models/m/a", "b=/models/m/b"]
 
 
+def test_a_profiler_writes_where_it_is_told_and_ends_with_its_steps() -> None:
+    (flag,) = (
+        each
+        for each in Vllm().arguments(config(profile_dir="/traces"))
+        if each.startswith("--profiler-config=")
+    )
+    told = json.loads(flag.partition("=")[2])
+    assert (told["profiler"], told["torch_profiler_dir"]) == ("torch", "/traces")
+    assert not any("profiler" in each for each in Vllm().arguments(config()))
+    assert json.loads(Vllm().start_profiler(7).body or b"") == {"max_iterations": 7}
+    assert Vllm().stop_profiler.body == b""
+
+
 def test_a_drain_of_no_time_is_not_an_abort() -> None:
     assert "--shutdown-timeout=1" in Vllm().arguments(config(drain_s=0))
 

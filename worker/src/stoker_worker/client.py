@@ -20,6 +20,8 @@ from stoker_worker.events import (
     HealthAnswered,
     ProbeAnswered,
     ProbeFailed,
+    ProfilerStarted,
+    ProfilerStopped,
     Sampled,
 )
 
@@ -94,6 +96,16 @@ class EngineClient:
             if answer.status not in _UNSUPPORTED:
                 break
         return ProbeFailed(complaint, refused=refused)
+
+    def start_profiler(self, steps: int, timeout_s: float) -> ProfilerStarted:
+        """Have the engine record."""
+        answer = self._exchange(self._driver.start_profiler(steps), timeout_s)
+        return ProfilerStarted("" if answer.ok else answer.complaint())
+
+    def stop_profiler(self, timeout_s: float) -> ProfilerStopped:
+        """Have the engine write its trace."""
+        answer = self._exchange(self._driver.stop_profiler, timeout_s)
+        return ProfilerStopped("" if answer.ok else answer.complaint())
 
     def _exchange(self, request: Request, timeout_s: float) -> Answer:
         method = "GET" if request.body is None else "POST"

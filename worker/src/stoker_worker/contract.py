@@ -25,6 +25,8 @@ MODEL_DIR = "/models"
 CACHE_DIR = "/var/cache/stoker-engine"
 # Where engines of one model leave what they compiled for each other, if its volume has room.
 COMPILED_DIR = "/var/cache/stoker-compiled"
+# Where an engine that may be profiled writes its traces: a bounded volume of the pod's own.
+PROFILE_DIR = "/var/cache/stoker-profile"
 TERMINATION_LOG = "/dev/termination-log"
 
 # One file, so that it is there whole or not at all. `-I -S`: the worker sees neither PYTHONPATH nor
@@ -53,6 +55,18 @@ PATH_METRICS = "/metrics"
 PATH_LOAD = "/load"
 PATH_STATE = "/state"  # JSON: lifecycle state, start-up phases, last progress
 PATH_GROUP = "/group"  # /group/RANK/TOKEN: a follower reports to its leader
+# Answered on the pod's own loopback alone, which is where a port-forward ends, so it takes the
+# right to open one. TOKEN is the caller's own, new for each trace; see profiling.py and tracing.py.
+#   POST /profile/TOKEN/begin/STEPS  out of rotation, and record at most that many steps: 202, 409
+#   GET  /profile/TOKEN              how far it is, as JSON; it also says that the caller lives
+#   POST /profile/TOKEN/stop         enough: write the trace and go back into rotation
+#   GET  /profile/TOKEN/file/N/AT    a piece of the N-th file from byte AT on
+#   POST /profile/TOKEN/end          the files may go
+# Workers that do not have it answer 404 to the GETs; one whose engine was started without its
+# profiler, 409.
+PATH_PROFILE = "/profile"
+PROFILE_STEPS = 200  # of a trace, at most: a step of a large model takes about a megabyte
+PROFILE_PIECE_BYTES = 256 * 1024
 
 # A replica that spans pods: a group of one leader and its followers, as a LeaderWorkerSet makes
 # it. These three variables are the LeaderWorkerSet controller's; the fourth is rendered by us.
@@ -197,6 +211,8 @@ class WorkerConfig:
     compiled_key: str = ""
     compiled_dir: str = COMPILED_DIR
     compiled_bytes: int = 2 * 2**30  # of one snapshot
+    # Where the engine writes traces of its profiler; empty: it is started without one.
+    profile_dir: str = ""
 
     def grace_period_s(self) -> int:
         """What terminationGracePeriodSeconds must be at least, for a drain to run its course."""
@@ -252,6 +268,6 @@ def _what_is_wrong(name: str, value: object) -> str:
         return "" if good else "an object of strings"
     if name in {"prefetch", "allow_pickle"}:
         return "" if isinstance(value, bool) else "true or false"
-    if name == "compiled_key":
+    if name in {"compiled_key", "profile_dir"}:
         return "" if isinstance(value, str) else "a string"
     return "" if isinstance(value, str) and value else "a string that is not empty"

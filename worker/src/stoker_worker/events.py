@@ -109,6 +109,49 @@ class LeaderSilent:
     gone: bool
 
 
+@dataclass(frozen=True)
+class ProfileWanted:
+    """Somebody asks for a trace of at most so many steps."""
+
+    token: str
+    steps: int
+
+
+@dataclass(frozen=True)
+class ProfileHeard:
+    """Whoever asked for the trace is still there."""
+
+    token: str
+
+
+@dataclass(frozen=True)
+class ProfileEnough:
+    """What was to be recorded has happened."""
+
+    token: str
+
+
+@dataclass(frozen=True)
+class ProfileDone:
+    """Whoever asked for the trace needs it no more, whatever has become of it."""
+
+    token: str
+
+
+@dataclass(frozen=True)
+class ProfilerStarted:
+    """The engine answered that it records; `error` says why it does not."""
+
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class ProfilerStopped:
+    """The engine answered that the trace is written; `error` says why it is not."""
+
+    error: str = ""
+
+
 Event = Union[
     Tick,
     HealthAnswered,
@@ -122,6 +165,12 @@ Event = Union[
     MemberSilent,
     LeaderAnswered,
     LeaderSilent,
+    ProfileWanted,
+    ProfileHeard,
+    ProfileEnough,
+    ProfileDone,
+    ProfilerStarted,
+    ProfilerStopped,
 ]
 
 # What to do about it.
@@ -153,6 +202,26 @@ class AskLeader:
 
 
 @dataclass(frozen=True)
+class StartProfiler:
+    """Have the engine record at most so many steps; the answer is a ProfilerStarted."""
+
+    steps: int
+    timeout_s: float
+
+
+@dataclass(frozen=True)
+class StopProfiler:
+    """Have the engine write what it recorded; the answer is a ProfilerStopped."""
+
+    timeout_s: float
+
+
+@dataclass(frozen=True)
+class DropTraces:
+    """Remove the files of traces."""
+
+
+@dataclass(frozen=True)
 class TerminateEngine:
     """Ask the engine to finish and leave."""
 
@@ -170,4 +239,15 @@ class Exit:
     termination: Optional[Termination]
 
 
-Command = Union[CheckHealth, Probe, TakeSample, AskLeader, TerminateEngine, KillEngine, Exit]
+Command = Union[
+    CheckHealth,
+    Probe,
+    TakeSample,
+    AskLeader,
+    StartProfiler,
+    StopProfiler,
+    DropTraces,
+    TerminateEngine,
+    KillEngine,
+    Exit,
+]

@@ -26,6 +26,9 @@ which the worker itself did not run (a frozen pod, a stolen CPU) counts for nobo
 may take as long as it likes below `stall_restart_s`: an operator whose largest step takes longer
 raises that.
 
+A trace of the engine's profiler takes the engine out of rotation (Profiling) for a while in which
+it is not judged, and back: profiling.py decides when.
+
 Where the model's files are not as they were when they were last hashed, they are hashed again while
 the engine loads, and one more thing precedes readiness: the verdict. An engine that has answered
 before it waits in Verifying. A bad file kills the engine, whatever it does; and an engine that ends
@@ -37,6 +40,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Tuple, Union
 
+from stoker_worker import profiling
 from stoker_worker.contract import Termination, TerminationReason, WorkerConfig
 from stoker_worker.events import (
     CheckHealth,
@@ -58,7 +62,7 @@ from stoker_worker.events import (
     TerminateEngine,
     TerminateRequested,
 )
-from stoker_worker.state import Ask, Clock, Decision, Phase, State
+from stoker_worker.state import Ask, Clock, Decision, Phase, State, back_in_rotation
 
 HEALTH_EVERY_S = 0.1  # a refused connection costs microseconds, a late look costs start-up time
 RETRY_S = 1.0
@@ -98,6 +102,7 @@ def _forgive_blackout(state: State, now: float) -> State:
             state,
             moved_at=state.moved_at + gap,
             clocks=tuple(replace(clock, at=clock.at + gap) for clock in state.clocks),
+            profile=profiling.forgive(state.profile, gap),
         )
     return replace(state, seen_at=now)
 
@@ -130,7 +135,7 @@ def _take_news(state: State, event: Event, now: float) -> Decision:
         return _take_loss(state, event, now)
     if isinstance(event, ModelJudged):
         return _take_verdict(state, event, now)
-    return state, ()
+    return profiling.take(state, event, now)
 
 
 def _take_verdict(state: State, event: ModelJudged, now: float) -> Decision:
@@ -138,7 +143,7 @@ def _take_verdict(state: State, event: ModelJudged, now: float) -> Decision:
         state = replace(state, unproven=False, proven_at=now)
         if state.left is not None:
             return replace(state, phase=Phase.STOPPED), (state.left,)
-        return (_open(state, now) if state.phase is Phase.VERIFYING else state), ()
+        return (back_in_rotation(state, now) if state.phase is Phase.VERIFYING else state), ()
     if state.left is not None:
         return replace(state, phase=Phase.STOPPED, outcome=event.fault), (Exit(1, event.fault),)
     return (state, ()) if state.phase is Phase.KILLING else _kill(state, event.fault, now)
@@ -166,12 +171,12 @@ def _take_answer(state: State, now: float) -> State:
         state = replace(state, clocks=(replace(state.clocks[0], at=now),))
     if state.phase is Phase.WARMING_UP:
         state = replace(state, first_token_at=now)
-        return replace(state, phase=Phase.VERIFYING) if state.unproven else _open(state, now)
+        return (
+            replace(state, phase=Phase.VERIFYING)
+            if state.unproven
+            else back_in_rotation(state, now)
+        )
     return state
-
-
-def _open(state: State, now: float) -> State:
-    return replace(state, phase=Phase.READY, accepted=True, moved_at=now, clocks=())
 
 
 def _take_refusal(state: State, message: str, now: float) -> Decision:
@@ -210,6 +215,7 @@ def _take_sample(state: State, sample: Sample, now: float) -> State:
         load=load,
         phantom=phantom,
         relearn=relearn,
+        busy=not idle,
     )
 
 
@@ -224,6 +230,7 @@ def _drain(state: State, now: float, config: WorkerConfig) -> Decision:
     # Before it was ready nobody was sent here, so there is nobody to wait for.
     term_at = now + (config.settle_s if state.accepted else 0.0)
     kill_at = term_at + (config.drain_s if state.accepted else 0.0) + config.teardown_s
+    state = replace(state, profile=None)  # the files go with the pod
     return replace(state, phase=Phase.DRAINING, term_at=term_at, kill_at=kill_at), ()
 
 
@@ -256,6 +263,8 @@ def _advance(state: State, now: float, config: WorkerConfig) -> Decision:
         return _advance_verdict(state, now, config)
     if state.phase in (Phase.READY, Phase.STALLED):
         return _advance_serving(state, now, config)
+    if state.phase is Phase.PROFILING:
+        return _advance_profile(state, now, config)
     if state.phase is Phase.DRAINING:
         return _advance_drain(state, now, config)
     if state.kill_at is not None and now >= state.kill_at + UNKILLABLE_S:
@@ -292,15 +301,34 @@ def _advance_verdict(state: State, now: float, config: WorkerConfig) -> Decision
     return _kill(state, Termination(TerminationReason.START_TIMED_OUT, text), now)
 
 
+def _advance_profile(state: State, now: float, config: WorkerConfig) -> Decision:
+    fault = profiling.overdue(state, now)
+    if fault is not None:
+        return _kill(state, fault, now)
+    commands: Tuple[Command, ...] = ()
+    if profiling.is_leaving(state):  # the engine is as fast as ever
+        state, commands = _watch(state, now, config)
+        if state.phase is Phase.KILLING:
+            return state, commands
+    state, more = profiling.advance(state, now, config)
+    return state, commands + more
+
+
 def _advance_serving(state: State, now: float, config: WorkerConfig) -> Decision:
+    state, dropped = profiling.forget(state, now)
+    stalled = state.quiet_s(now) >= config.stall_ready_s
+    state = replace(state, phase=Phase.STALLED if stalled else Phase.READY)
+    state, commands = _watch(state, now, config)
+    return state, dropped + commands
+
+
+def _watch(state: State, now: float, config: WorkerConfig) -> Decision:
     quiet = state.quiet_s(now)
     if quiet >= config.stall_restart_s:
         return _kill(
             state, Termination(TerminationReason.ENGINE_HUNG, _evidence(state, quiet, now)), now
         )
-    stalled = quiet >= config.stall_ready_s
     commands: Tuple[Command, ...] = ()
-    state = replace(state, phase=Phase.STALLED if stalled else Phase.READY)
     if not state.sample.pending and now >= state.sample.due:
         state = replace(state, sample=Ask(pending=True))
         commands += (TakeSample(config.stall_restart_s),)

@@ -99,6 +99,7 @@ def render_state(view: View) -> Dict[str, object]:
         **({} if view.rank is None else {"rank": view.rank}),
         **({} if view.proof is None else {"model": _model(view.proof, state)}),
         **({} if view.kept is None else {"compiled": asdict(view.kept)}),
+        **({} if state.profile is None else {"profile": state.profile.stage.value}),
     }
 
 

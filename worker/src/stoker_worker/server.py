@@ -1,4 +1,4 @@
-"""The worker's own HTTP server: a handful of GETs, one thread, bounded in every direction.
+"""The worker's own HTTP server: a handful of paths, one thread, bounded in every direction.
 
 Not `http.server`: that one is a thread per connection, and a probe has to be answered while the
 engine takes every core. One thread with a selector needs one time slice for an answer. An answer
@@ -6,6 +6,9 @@ that takes longer is `Pending`: somebody else's thread gives it, and nobody wait
 
 A connection stays open for its client's next request, since whoever asks every two seconds should
 not open one each time. Who says `Connection: close`, as the kubelet's probes do, is closed.
+
+What changes something is answered to the pod's own loopback alone, where a port-forward ends: the
+port itself is open to whoever may read metrics.
 """
 
 from __future__ import annotations
@@ -23,20 +26,30 @@ MAX_REQUEST_BYTES = 8192
 DEADLINE_S = 5.0
 KEEP_S = 15.0  # between two requests of one connection
 
-_REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
+_REASONS = {
+    200: "OK",
+    202: "Accepted",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    409: "Conflict",
+    503: "Service Unavailable",
+}
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
 
 
 @dataclass(frozen=True)
 class Response:
-    """What a GET is answered with."""
+    """What a request is answered with."""
 
     status: int
     body: str
     content_type: str = "text/plain; charset=utf-8"
+    raw: Optional[bytes] = None  # instead of the body
 
     def to_bytes(self, *, keep: bool = False) -> bytes:
         """Render as HTTP/1.1; the connection ends with it unless it is kept."""
-        body = self.body.encode()
+        body = self.body.encode() if self.raw is None else self.raw
         head = (
             f"HTTP/1.1 {self.status} {_REASONS[self.status]}\r\n"
             f"Content-Type: {self.content_type}\r\n"
@@ -65,12 +78,15 @@ class Pending:
 
 
 Answer = Callable[[str], Union[Response, Pending, None]]
+# The same of a method and a path, for the pod's own loopback.
+Control = Callable[[str, str], Union[Response, Pending, None]]
 
 
 @dataclass
 class _Connection:
     socket: socket.socket
     deadline: float
+    local: bool
     received: bytes = b""
     to_send: bytes = b""
     events: int = field(default=selectors.EVENT_READ)
@@ -79,11 +95,23 @@ class _Connection:
 
 
 class Server(threading.Thread):
-    """Answers GET requests by calling `answer(path)` until the process ends."""
+    """Answers GET requests by calling `answer(path)` until the process ends.
 
-    def __init__(self, host: str, port: int, answer: Answer) -> None:
+    Where there is a `control`, it answers whatever method for paths below `below`.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        answer: Answer,
+        control: Optional[Control] = None,
+        below: str = "",
+    ) -> None:
         super().__init__(name="server", daemon=True)
         self._answer = answer
+        self._control = control
+        self._below = f"{below}/"
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, port), family=family, backlog=128)
         self._listener.setblocking(False)
@@ -118,14 +146,15 @@ class Server(threading.Thread):
 
     def _accept(self) -> None:
         try:
-            accepted, _ = self._listener.accept()
+            accepted, peer = self._listener.accept()
         except OSError:
             return
         if len(self._connections) >= MAX_CONNECTIONS:
             # The oldest is the one that has had its chance: a probe must get through.
             self._close(next(iter(self._connections.values())))
         accepted.setblocking(False)
-        connection = _Connection(accepted, time.monotonic() + DEADLINE_S)
+        deadline = time.monotonic() + DEADLINE_S
+        connection = _Connection(accepted, deadline, local=peer[0] in _LOOPBACK)
         self._connections[accepted.fileno()] = connection
         self._selector.register(accepted, connection.events, connection)
 
@@ -160,7 +189,7 @@ class Server(threading.Thread):
                 and b"\r\ncontent-length:" not in head
                 and b"\r\ntransfer-encoding:" not in head
             )
-            found = self._respond(connection.received)
+            found = self._respond(connection)
             if isinstance(found, Pending):
                 connection.pending = found
                 self._answer_when_given(connection, found)
@@ -204,11 +233,17 @@ class Server(threading.Thread):
             connection.events = events
             self._selector.modify(connection.socket, events, connection)
 
-    def _respond(self, received: bytes) -> Union[Response, Pending]:
-        words = received.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
-        if len(words) != 3 or words[0] != "GET":
+    def _respond(self, connection: _Connection) -> Union[Response, Pending]:
+        words = connection.received.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
+        path = words[1].partition("?")[0] if len(words) == 3 else ""
+        if self._control is not None and path.startswith(self._below):
+            if not connection.local:
+                return Response(403, "only for the pod's own loopback: use a port-forward\n")
+            found = self._control(words[0], path)
+        elif len(words) != 3 or words[0] != "GET":
             return Response(405, "only GET is served here\n")
-        found = self._answer(words[1].partition("?")[0])
+        else:
+            found = self._answer(path)
         return found if found is not None else Response(404, "no such path\n")
 
     def _send(self, connection: _Connection) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Optional, Tuple
 
@@ -18,6 +18,7 @@ class Phase(Enum):
     VERIFYING = "Verifying"  # an engine that could serve waits until its model is read again
     READY = "Ready"
     STALLED = "Stalled"
+    PROFILING = "Profiling"  # out of rotation until a trace is written: see profiling.py
     FOLLOWING = "Following"  # a follower's only time of work: see follower.py
     DRAINING = "Draining"
     KILLING = "Killing"
@@ -40,6 +41,28 @@ class Clock:
     steps: float
     cache: float
     at: float
+
+
+class Stage(Enum):
+    """How far a trace is."""
+
+    LEAVING = "Leaving"  # out of rotation; what runs finishes
+    STARTING = "Starting"
+    RECORDING = "Recording"
+    STOPPING = "Stopping"
+    WRITTEN = "Written"  # in rotation again; the files wait to be fetched
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A trace for somebody, for as long as that somebody is there."""
+
+    token: str
+    steps: int
+    stage: Stage
+    since: float  # when the stage began
+    heard_at: float
+    fault: str = ""  # why there is none
 
 
 @dataclass(frozen=True)
@@ -71,6 +94,8 @@ class State:
     unproven: bool = False  # the model's files are being hashed
     proven_at: Optional[float] = None
     left: Optional[Exit] = None  # how the engine ended before the verdict
+    busy: bool = True  # at the last look at the metrics
+    profile: Optional[Profile] = None
 
     @property
     def ready(self) -> bool:
@@ -83,3 +108,8 @@ class State:
 
 
 Decision = Tuple[State, Tuple[Command, ...]]
+
+
+def back_in_rotation(state: State, now: float) -> State:
+    """Ready, and judged from now on alone."""
+    return replace(state, phase=Phase.READY, accepted=True, moved_at=now, clocks=())

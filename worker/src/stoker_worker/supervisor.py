@@ -17,13 +17,20 @@ from typing import TYPE_CHECKING, Mapping, Optional, Union
 
 from stoker_worker import events, follower, lifecycle, report
 from stoker_worker.client import Asker, EngineClient
-from stoker_worker.contract import PATH_LOAD, Termination, TerminationReason, WorkerConfig
+from stoker_worker.contract import (
+    PATH_LOAD,
+    PATH_PROFILE,
+    Termination,
+    TerminationReason,
+    WorkerConfig,
+)
 from stoker_worker.engines import Driver
 from stoker_worker.lastwords import say, write_termination
 from stoker_worker.loadpage import Identity, LoadPage
 from stoker_worker.process import EngineProcess, age_s, oom_kills
 from stoker_worker.server import Pending, Response, Server
 from stoker_worker.state import Phase
+from stoker_worker.tracing import Tracing
 
 if TYPE_CHECKING:
     from stoker_worker.assembly import Group
@@ -79,17 +86,28 @@ class Supervisor:
         self._load = None if follows else LoadPage(self._client, driver, identity)
         self._looker = Asker("looker", queue.put)
         self._prober = Asker("prober", queue.put)
+        self._profiler = Asker("profiler", queue.put)
+        self._tracing = Tracing(config.profile_dir, lambda: self._state, queue.put)
 
     def run(self) -> int:
         """Supervise until the engine has ended; return the worker's exit code."""
         if self._group is None:
-            Server(self._config.host, self._config.worker_port, self._answer).start()
+            Server(
+                self._config.host,
+                self._config.worker_port,
+                self._answer,
+                self._tracing.answer,
+                PATH_PROFILE,
+            ).start()
         else:
             self._group.hand_over(self._answer)
         if self._load is not None:
             self._load.start()
         self._looker.start()
         self._prober.start()
+        if self._config.profile_dir:
+            self._tracing.drop()  # of a life of this container before
+            self._profiler.start()
         if self._group is None:
             self._reading.tell(lambda fault: self._queue.put(events.ModelJudged(fault)))
             self._reading.start()
@@ -111,6 +129,7 @@ class Supervisor:
             event = silence or events.Tick()
         self._count(event)
         self._step(event)
+        self._tracing.told(event)
         code = self._engine.reap()
         if code is not None:
             self._engine.kill()  # its children may outlive it
@@ -145,12 +164,26 @@ class Supervisor:
         elif isinstance(command, events.AskLeader):
             if self._group is not None:
                 self._looker.ask(self._group.ask_leader)
+        elif isinstance(command, (events.StartProfiler, events.StopProfiler, events.DropTraces)):
+            self._trace(command)
         elif isinstance(command, events.TerminateEngine):
             self._engine.terminate()
         elif isinstance(command, events.KillEngine):
             self._engine.kill()
         else:
             self._exit = command
+
+    def _trace(
+        self, command: Union[events.StartProfiler, events.StopProfiler, events.DropTraces]
+    ) -> None:
+        if isinstance(command, events.DropTraces):
+            self._tracing.drop()
+        elif isinstance(command, events.StartProfiler):
+            steps, limit_s = command.steps, command.timeout_s
+            self._profiler.ask(lambda: self._client.start_profiler(steps, limit_s))
+        else:
+            patience_s = command.timeout_s
+            self._profiler.ask(lambda: self._client.stop_profiler(patience_s))
 
     def _explain(self, code: int) -> Termination:
         said = self._driver.explain(code, self._engine.last_words(_LAST_WORDS_S))

@@ -127,6 +127,14 @@ class Engine(Resource):
         max_length=32,
         json_schema_extra=keyed_by("name"),
     )
+    profiling: bool = Field(
+        default=False,
+        description=(
+            "Start the engine with its profiler, which `stoker profile` needs. Until that is run "
+            "it costs nothing; changing this replaces the replicas. Not for replicas that span "
+            "pods."
+        ),
+    )
 
 
 class Accelerator(Resource):

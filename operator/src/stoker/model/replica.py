@@ -86,5 +86,7 @@ class Replica:
     compiled_bytes: int = 0
     # Whether its pods carry annotations for a Prometheus.
     scrape_annotations: bool = False
+    # Whether its engine is started with its profiler.
+    profiling: bool = False
     # Pods that it spans; they share its accelerators out evenly.
     nodes: int = 1

@@ -33,6 +33,7 @@ OWNED_ARGS: Final = {
     "root-path": None,
     "api-key": None,
     "shutdown-timeout": None,
+    "profiler-config": "engine.profiling",
 }
 OWNED_ENV: Final = frozenset(
     {

@@ -69,6 +69,7 @@ def replica_of(
         drain_s=platform.drain_s,
         allow_pickle=platform.allow_pickle,
         scrape_annotations=platform.scrape_annotations,
+        profiling=spec.engine.profiling,
     )
     return groups.spread(replica, spec.parallelism.nodes, platform.gpus)
 

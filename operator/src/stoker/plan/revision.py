@@ -72,6 +72,7 @@ def factors(key: Key, spec: InferenceServiceSpec, location: Location) -> dict[st
         "image": spec.engine.image,
         "args": spec.engine.args,
         "env": {variable.name: variable.value for variable in spec.engine.env},
+        "profiling": spec.engine.profiling or None,
         "acceleratorTypes": spec.accelerator.types,
         "ranks": replica.ranks_of(spec),
         "tensor": _unless(replica.tensor_of(spec), replica.ranks_of(spec)),

@@ -38,6 +38,9 @@ _TMP: Final = "tmp"
 _SHARED_MEMORY: Final = "shared-memory"
 _MODEL: Final = "model"
 _EAGER: Final = "enforce-eager"  # compiles nothing
+_PROFILE: Final = "profile"
+# Of traces, which the steps of one bound to a few per cent of it.
+_PROFILE_BYTES: Final = "1Gi"
 _LOCAL_VOLUMES: Final = f"{_WORKER},{_CACHE},{_TMP},{_SHARED_MEMORY}"
 
 
@@ -120,7 +123,13 @@ def worker_config(replica: Replica) -> contract.WorkerConfig:
         allow_pickle=replica.allow_pickle,
         compiled_key=_compiled_key(replica),
         compiled_bytes=replica.compiled_bytes,
+        profile_dir=contract.PROFILE_DIR if profiled(replica) else "",
     )
+
+
+def profiled(replica: Replica) -> bool:
+    """Whether its engine may be profiled: each pod of a group would write a part of the trace."""
+    return replica.profiling and replica.nodes == 1
 
 
 def _compiled_key(replica: Replica) -> str:
@@ -142,7 +151,9 @@ def _template(service: str, revision: str, replica: Replica) -> Manifest:
             "annotations": {
                 **dict(additions.annotations),
                 # Its emptyDirs hold nothing worth keeping, so a node autoscaler may move the pod.
-                "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes": _LOCAL_VOLUMES,
+                "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes": _local_volumes(
+                    replica
+                ),
                 "kubectl.kubernetes.io/default-container": CONTAINER,
                 **_scraped(replica),
             },
@@ -163,6 +174,14 @@ def _template(service: str, revision: str, replica: Replica) -> Manifest:
             }
         ),
     }
+
+
+def _local_volumes(replica: Replica) -> str:
+    return f"{_LOCAL_VOLUMES},{_PROFILE}" if profiled(replica) else _LOCAL_VOLUMES
+
+
+def _if(wanted: bool, manifest: Manifest) -> list[Manifest]:  # noqa: FBT001 - what it is about
+    return [manifest] if wanted else []
 
 
 def _scraped(replica: Replica) -> dict[str, str]:
@@ -221,6 +240,7 @@ def _container(replica: Replica) -> Manifest:
             {"name": _MODEL, "mountPath": contract.MODEL_DIR, "readOnly": True},
             *_compiled_mount(replica),
             {"name": _CACHE, "mountPath": contract.CACHE_DIR},
+            *_if(profiled(replica), {"name": _PROFILE, "mountPath": contract.PROFILE_DIR}),
             {"name": _TMP, "mountPath": _TMP_DIR},
             {"name": _SHARED_MEMORY, "mountPath": "/dev/shm"},  # noqa: S108 - as above
             *(
@@ -305,6 +325,7 @@ def _volumes(replica: Replica) -> list[Manifest]:
         {"name": _WORKER, "emptyDir": {}},
         claim_volume(_MODEL, replica.claim, writable=bool(_compiled_key(replica))),
         {"name": _CACHE, "emptyDir": {}},
+        *_if(profiled(replica), {"name": _PROFILE, "emptyDir": {"sizeLimit": _PROFILE_BYTES}}),
         {"name": _TMP, "emptyDir": {}},
         {
             "name": _SHARED_MEMORY,

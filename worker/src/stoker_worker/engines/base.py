@@ -78,5 +78,12 @@ class Driver(Protocol):
     def read_sample(self, bodies: Sequence[Optional[bytes]]) -> Optional[Sample]:
         """Turn a heartbeat's bodies into counters; None when the first cannot be read."""
 
+    def start_profiler(self, steps: int) -> Request:
+        """Return what makes an engine that was started with its profiler record."""
+
+    @property
+    def stop_profiler(self) -> Request:
+        """What makes it write the trace; it is answered once that is done."""
+
     def explain(self, code: int, log: Sequence[str]) -> Termination:
         """Say from the last lines of its log why the engine ended."""

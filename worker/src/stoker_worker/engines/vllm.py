@@ -36,6 +36,7 @@ OWNED = frozenset(
         "nnodes",
         "node-rank",
         "port",
+        "profiler-config",
         "served-model-name",
         "shutdown-timeout",
         "ssl-certfile",
@@ -166,6 +167,8 @@ class Vllm:
             given.pop(EXECUTOR, None)
         if place is not None:
             arguments += _launch(place)
+        if config.profile_dir:
+            arguments.append(f"--profiler-config={_profiler(config.profile_dir)}")
         for name in sorted(given):
             arguments += _flag(name, given[name])
         return arguments
@@ -237,6 +240,16 @@ class Vllm:
         )
         return Sample(engines, _read_load(load))
 
+    def start_profiler(self, steps: int) -> Request:
+        """The workers stop by themselves after that many steps, and write then."""
+        body = json.dumps({"max_iterations": steps}).encode()
+        return Request("/start_profile", body, {"Content-Type": "application/json"})
+
+    @property
+    def stop_profiler(self) -> Request:
+        """Also after the last step: until then no other trace can be begun."""
+        return Request("/stop_profile", b"")
+
     def explain(self, code: int, log: Sequence[str]) -> Termination:
         """Find the root cause: the last exception that is not the echo of another one."""
         cause = last_error(log)
@@ -255,6 +268,18 @@ class Vllm:
         elif code == 2 and _USAGE.search(cause):  # argparse's own exit status
             reason = TerminationReason.CONFIG_INVALID
         return Termination(reason, cause)
+
+
+def _profiler(folder: str) -> str:
+    # Without Python's stacks a trace is a tenth of the size; the API server's own part would not
+    # end with the steps.
+    config = {
+        "ignore_frontend": True,
+        "profiler": "torch",
+        "torch_profiler_dir": folder,
+        "torch_profiler_with_stack": False,
+    }
+    return json.dumps(config, separators=(",", ":"))
 
 
 def _launch(place: Place) -> List[str]:

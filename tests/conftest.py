@@ -26,6 +26,8 @@ _ORDER = (
     "integration/flags",
     "integration/worker",
 )
+# On by default in later versions.
+GATES = ("ImageVolume",)
 _TESTS = Path(__file__).parent
 
 # A busy machine is no reason to fail, and what fails in CI has to fail again when it is looked at.
@@ -42,7 +44,7 @@ settings.load_profile("stoker")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """The version that the cluster of the end-to-end tests runs, with its controllers and audit."""
     folder = tmp_path_factory.mktemp("control-plane")
-    with ControlPlane(folder, controllers=True, audit=True) as plane:
+    with ControlPlane(folder, controllers=True, audit=True, gates=GATES) as plane:
         yield plane
 
 

@@ -41,6 +41,8 @@ ORDER = (
     "kube-proxy",
     "kube-router",
 )
+# Of API server and kubelet; on by default in later versions.
+GATES = ("ImageVolume",)
 # What a test starts for its own time (`autoscaler`); `down` ends these first.
 GUESTS = ("karpenter", "kwok")
 
@@ -103,6 +105,7 @@ def _apiserver() -> list[str]:
         f"--kubelet-client-key={pki.key('apiserver-client')}",
         "--kubelet-preferred-address-types=InternalIP",  # the node's name resolves nowhere
         "--profiling=false",
+        *(f"--feature-gates={name}=true" for name in GATES),
     ]
 
 
@@ -214,6 +217,7 @@ def kubelet_config() -> dict[str, Any]:
         "clusterDomain": "cluster.local",
         "resolvConf": str(resolver()),
         "cgroupDriver": "cgroupfs",
+        "featureGates": dict.fromkeys(GATES, True),
         "failCgroupV1": False,
         "failSwapOn": False,
         "enforceNodeAllocatable": [],

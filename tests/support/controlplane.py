@@ -71,8 +71,9 @@ class ControlPlane:
 
     `apiserver` names a program of the catalogue: `kube-apiserver`, `kube-apiserver-oldest` or
     `kube-apiserver-newest`. `controllers` adds the controller manager, `scheduler` the scheduler,
-    `audit` a log of every write (`writes()`), `aggregation` a front proxy for APIs that others
-    serve, and autoscalers that look every two seconds and may go to zero.
+    `gates` features that are off by default, `audit` a log of every write (`writes()`),
+    `aggregation` a front proxy for APIs that others serve, and autoscalers that look every two
+    seconds and may go to zero.
     """
 
     folder: Path
@@ -81,6 +82,7 @@ class ControlPlane:
     scheduler: bool = False
     audit: bool = False
     aggregation: bool = False
+    gates: tuple[str, ...] = ()
     port: int = 0
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _programs: dict[str, Path] = field(default_factory=dict)
@@ -352,6 +354,7 @@ class ControlPlane:
                 f"--proxy-client-key-file={front / f'{FRONT_PROXY}.key'}",
                 "--feature-gates=HPAScaleToZero=true",
             ]
+        arguments += [f"--feature-gates={name}=true" for name in self.gates]
         if self.audit:
             policy = self._file("audit-policy.json")
             policy.write_text(json.dumps(_AUDIT_POLICY))

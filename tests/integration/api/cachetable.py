@@ -23,6 +23,7 @@ from tests.integration.api.table import (
 )
 
 HF = {"uri": "hf://org/model"}
+OCI = {"uri": "oci://registry.test/model"}
 SHA = "a" * 64
 CONDITION = {
     "type": "Ready", "status": "True", "reason": "Ready", "message": "", "observedGeneration": 1,
@@ -48,7 +49,8 @@ SEEDS: dict[str, dict[str, Any]] = {
 
 def put(path: str, value: Any) -> dict[str, Any]:
     """The smallest object that has the value at the path."""
-    root: dict[str, Any] = {"spec": {"model": dict(HF)}}
+    model = OCI if path.startswith("spec.storage.image") else HF
+    root: dict[str, Any] = {"spec": {"model": dict(model)}}
     here: Any = root
     steps = re.findall(r"[^.\[\]{}]+|\[\]|\{[^}]*\}", path)
     walked = ""
@@ -110,6 +112,10 @@ CASES = [
         {"model": HF, "preload": {}, "storage": {"pvc": {}}}, "preload is for storage.perNode",
     ),
     Case(
+        "spec", "cel[1]", {"model": OCI, "storage": {"image": {}}},
+        {"model": HF, "storage": {"image": {}}}, "storage.image is for oci:// sources",
+    ),
+    Case(
         "spec.model", "cel[0]", {"uri": "https://h/x.tar", "revision": f"sha256:{SHA}"},
         {"uri": "https://h/x.tar", "revision": "v1"}, "needs model.revision sha256:",
     ),
@@ -147,6 +153,7 @@ CASES = [
     *_name("spec.storage.perNode.storageClassName"),
     *_name("spec.storage.perNode.claimName"),
     *_labels("spec.preload.nodes.matchLabels"),
+    Case("spec.storage.image.fallback", "enum", "copy", "fetch", '"none", "copy"'),
     Case("spec.preload.parallel", "minimum", 1, 0, f"{BELOW} 1"),
     Case("spec.preload.parallel", "maximum", 64, 65, f"{ABOVE} 64"),
     Case("spec.verify.every", "pattern", "1h30m", "90", MATCH),

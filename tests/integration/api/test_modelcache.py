@@ -34,6 +34,8 @@ TAKEN: list[dict[str, Any]] = [
     ),
     {"model": {"uri": "pvc://claim/a/.hidden/..b"}},
     {"model": HF, "storage": {"pvc": {}}},
+    {"model": {"uri": "oci://registry.test/a"}, "storage": {"image": {}}},
+    {"model": {"uri": "oci://registry.test/a"}, "storage": {"image": {"fallback": "copy"}}},
     {"model": HF, "storage": {"pvc": {"size": "40Gi", "accessModes": ["ReadWriteMany"]}}},
     {"model": HF, "storage": {"existingClaim": {"name": "shared"}}, "retain": True},
     {
@@ -70,6 +72,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"model": HF, "storage": {"pvc": {}, "existingClaim": {"name": "a"}}},
         "storage takes exactly one of",
     ),
+    ({"model": HF, "storage": {"image": {}}}, "storage.image is for oci:// sources"),
+    ({"model": HF, "storage": {"pvc": {}, "image": {}}}, "storage takes exactly one of"),
     ({"model": HF, "storage": {"perNode": {}}}, "exactly one of storageClassName and claimName"),
     (
         {"model": HF, "storage": {"pvc": {"accessModes": ["ReadOnlyMany"]}}},

@@ -13,6 +13,7 @@ import pytest
 from stoker import naming
 from stoker_worker import modelfacts
 from stoker_worker.contract import COMPILED_DIR, MODEL_DIR
+from tests.integration.operator.cachejobs import CacheJobs, result
 from tests.integration.operator.support import condition, make_claim, service, wait_for
 from tests.support.tiny import TINY
 
@@ -200,3 +201,45 @@ def test_a_cache_that_somebody_made_is_used_and_left_as_it_is(
     assert only["metadata"]["name"] == "mine"
     assert only["spec"] == before["spec"]
     assert only["metadata"].get("labels") == before["metadata"].get("labels")
+
+
+def test_an_image_is_mounted_once_a_pod_has_had_it(plane: ControlPlane, namespace: str) -> None:
+    """Under the restricted standard, and with no right that the operator does not have anyway."""
+    digest = f"sha256:{'a' * 64}"
+    reference = f"registry.test/org/tiny@{digest}"
+    cache = CacheJobs(plane, namespace)
+    cache.make(
+        "oci://registry.test/org/tiny:v1",
+        storage={"image": {}},
+        model={"secretRef": {"name": "registry"}},
+    )
+    key = (namespace, "tiny")
+    plane.apply(service("tiny", namespace, model={"cacheRef": {"name": "tiny"}}, **L4))
+    cache.resolve(revision=digest, image=reference, image_folder="models")
+    pod = cache.pod("mount")["spec"]
+    (volume,) = [each for each in pod["volumes"] if "image" in each]
+    assert volume["image"] == {"reference": reference, "pullPolicy": "IfNotPresent"}
+    assert {"name": "registry"} in pod["imagePullSecrets"]
+    assert cache.condition()[:2] == ("False", "PullingImage")
+    assert engines(plane, namespace) == []
+    cache.end("mount", result("mount", revision=digest, digest=digest))
+    cache.wait_phase("Ready")
+    (engine,) = wait_for("the engine's Deployment", lambda: engines(plane, namespace))
+    pod = engine["spec"]["template"]["spec"]
+    (volume,) = [each for each in pod["volumes"] if each["name"] == "model"]
+    assert volume["image"] == {"reference": reference, "pullPolicy": "IfNotPresent"}
+    assert {"name": "registry"} in pod["imagePullSecrets"]
+    wait_for(
+        "it is planned without a Job",
+        lambda: (condition(plane, key, "Planned") or {}).get("status") == "True",
+    )
+    claims = [each["metadata"]["name"] for each in plane.get("pvc", "-n", namespace)["items"]]
+    assert "tiny-cache" not in claims
+    plane.kubectl("delete", "mc", "tiny", "-n", namespace)
+    plane.apply(service("tiny", namespace, model={"cacheRef": {"name": "tiny"}}, replicas=3, **L4))
+    wait_for(
+        "it scales on without its cache",
+        lambda: [each["spec"]["replicas"] for each in engines(plane, namespace)] == [3],
+    )
+    (same,) = engines(plane, namespace)
+    assert same["metadata"]["uid"] == engine["metadata"]["uid"]

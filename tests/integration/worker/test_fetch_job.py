@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from stoker_worker.cachecontract import MANIFEST, RESOLVE, VERIFY
+from stoker_worker.cachecontract import (
+    MANIFEST,
+    MOUNT,
+    RESOLVE,
+    VERIFY,
+    FetchConfig,
+    FetchReason,
+    FetchResult,
+)
+from stoker_worker.fetch.errors import FetchError
+from stoker_worker.fetch.job import Job, Tools
+from stoker_worker.fetch.progress import Meter
+from stoker_worker.fetch.sources import open_source
 from stoker_worker.manifest import quick_check, read_manifest
 from tests.integration.worker.fetching import Bench, make_model
 from tests.support.foldersource import REVISION, FolderSource
+
+DIGEST = f"sha256:{'a' * 64}"
 
 
 @pytest.fixture
@@ -82,3 +99,44 @@ def test_a_manifest_that_lies_has_everything_read_again(bench: Bench) -> None:
     bench.check()
     assert result.fetched == len("{}")
     assert quick_check(bench.model, read_manifest(bench.model)) == []
+
+
+def mounted(tmp_path: Path, **fields: object) -> FetchResult:
+    """Look at what a runtime mounted into the pod, at /source, with the model in models/tiny."""
+    config = FetchConfig(MOUNT, "oci://registry.test/tiny:v1", DIGEST, "models/tiny")
+    tools = Tools(
+        lambda: open_source(config, source_dir=tmp_path / "source"),
+        Meter(MOUNT, "pod"),
+        lambda _: None,
+        threading.Event(),
+        tmp_path / "volume",
+        tmp_path / "source",
+    )
+    return Job(replace(config, **fields), tools).run()  # type: ignore[arg-type]
+
+
+def test_an_image_that_was_mounted_is_looked_at_and_nothing_is_written(tmp_path: Path) -> None:
+    model = make_model(tmp_path / "source/models/tiny")
+    (model / "code.py").write_text("print()")
+    before = sorted(tmp_path.rglob("*"))
+    found = mounted(tmp_path)
+    assert (found.revision, found.digest) == (DIGEST, DIGEST)
+    assert found.facts is not None
+    assert found.facts["architecture"] == "LlamaForCausalLM"
+    assert 0 < found.bytes < sum(path.stat().st_size for path in model.iterdir() if path.is_file())
+    assert sorted(tmp_path.rglob("*")) == before
+    right = hashlib.sha256((model / "config.json").read_bytes()).hexdigest()
+    assert mounted(tmp_path, digests={"config.json": right}).files == found.files
+    with pytest.raises(FetchError, match="expected sha256") as wrong:
+        mounted(tmp_path, digests={"config.json": "0" * 64})
+    assert wrong.value.reason == FetchReason.DIGEST_MISMATCH
+
+
+@pytest.mark.parametrize("folder", ["source", "source/models/tiny"])
+def test_an_empty_folder_is_what_a_kubelet_mounts_that_does_not_know_images(
+    tmp_path: Path, folder: str
+) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    with pytest.raises(FetchError, match="does not mount images") as error:
+        mounted(tmp_path)
+    assert error.value.reason == FetchReason.IMAGE_NOT_MOUNTED

@@ -70,6 +70,7 @@ class World:
         self.waiting_on: frozenset[str] = frozenset()
         self.corrupt: dict[str, float] = {}
         self.expandable: bool | None = True
+        self.image_volumes: bool | None = None
         self.at = 1_000_000.0
         self.made = 0
         self.events: list[Event] = []
@@ -106,6 +107,7 @@ class World:
             waiting_on=self.waiting_on,
             corrupt=dict(self.corrupt),
             progress=dict(self.progress),
+            image_volumes=self.image_volumes,
         )
 
     def _node(self, name: str) -> Node:

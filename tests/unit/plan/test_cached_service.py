@@ -73,6 +73,49 @@ def test_a_cache_that_cannot_go_on_says_why() -> None:
     assert "3.2 GiB free" in found.condition("ModelReady")["message"]
 
 
+IMAGE = f"registry.test/org/llama@sha256:{'a' * 64}"
+MOUNTED = UsedCache(
+    "llama",
+    exists=True,
+    content=replace(
+        CONTENT, claim="", claim_uid=None, folder="llama", image=IMAGE, pull_secret="registry"
+    ),
+)
+
+
+def test_a_model_in_an_image_is_mounted_by_its_digest_and_outlives_its_cache() -> None:
+    found = world()
+    found.settle()
+    found.cache = MOUNTED
+    found.settle()
+    pod = pod_of(found)
+    (volume,) = [each for each in pod["volumes"] if each["name"] == "model"]
+    assert volume["image"] == {"reference": IMAGE, "pullPolicy": "IfNotPresent"}
+    assert {"name": "registry"} in pod["imagePullSecrets"]
+    assert not [name for kind, name in found.objects if kind == "Job"]
+    assert found.status["model"]["source"] == f"{IMAGE}/llama"
+    assert "claim" not in found.status["model"]
+    before = found.replicas()
+    found.cache = UsedCache("llama", exists=False, problem=Verdict(reasons.CACHE_NOT_FOUND, "gone"))
+    found.settle()
+    assert found.replicas() == before, "the image is still there"
+    other = replace(MOUNTED.content or CONTENT, image=IMAGE.replace("a" * 64, "b" * 64))
+    found.cache = replace(MOUNTED, content=other)
+    found.settle()
+    assert found.replicas() != before
+
+
+def test_a_long_reference_is_told_by_its_hash() -> None:
+    found = world()
+    found.settle()
+    image = f"registry.test/{'org/' * 30}llama@sha256:{'a' * 64}"
+    found.cache = replace(MOUNTED, content=replace(MOUNTED.content or CONTENT, image=image))
+    found.settle()
+    assert found.status["model"]["source"].startswith("image:")
+    (volume,) = [each for each in pod_of(found)["volumes"] if each["name"] == "model"]
+    assert volume["image"]["reference"] == image
+
+
 def test_once_the_model_is_there_the_service_starts_without_reading_it_again() -> None:
     found = world()
     found.settle()

@@ -8,6 +8,7 @@ import pytest
 
 from stoker import naming
 from stoker.model import reasons
+from stoker.model.location import IMAGE_LIMIT
 from stoker.model.plan import Apply, Delete
 from stoker.model.platform import Platform
 from stoker.plan import measured, revision, stored
@@ -727,4 +728,7 @@ def test_the_largest_status_is_below_16_kib() -> None:
         status["conditions"].append(
             {"type": kind, "status": "False", "lastTransitionTime": "2026-01-01T00:00:00Z", **long}
         )
+    assert len(json.dumps(status, separators=(",", ":"))) < 16 * 1024
+    del status["model"]["claim"]
+    status["model"]["source"] = "x" * IMAGE_LIMIT
     assert len(json.dumps(status, separators=(",", ":"))) < 16 * 1024

@@ -62,6 +62,8 @@ SPECS: dict[str, dict[str, Any]] = {
     "cached": {"model": {"cacheRef": {"name": "llama"}}},
     # Its claim can be written by whoever reads it, so kernels are kept beside the model.
     "compiled": {"model": {"cacheRef": {"name": "llama"}}},
+    # The container runtime mounts the image that holds it.
+    "image": {"model": {"cacheRef": {"name": "llama"}}},
     # One claim that is another folder on each node.
     "per-node": {
         "model": {"cacheRef": {"name": "llama"}},
@@ -79,6 +81,17 @@ CONTENT = Location("llama-cache", "models/org-llama-0123456789abcdef", cache="ll
 CACHES = {
     "cached": UsedCache("llama", exists=True, content=CONTENT),
     "compiled": UsedCache("llama", exists=True, content=replace(CONTENT, writable=True)),
+    "image": UsedCache(
+        "llama",
+        exists=True,
+        content=Location(
+            "",
+            "models/llama",
+            cache="llama",
+            image=f"registry.test/org/llama@sha256:{'a' * 64}",
+            pull_secret="registry",
+        ),
+    ),
     "per-node": UsedCache(
         "llama",
         exists=True,
@@ -156,7 +169,9 @@ def test_the_pod_meets_the_restricted_standard(name: str) -> None:
         assert security["allowPrivilegeEscalation"] is False
         assert security["capabilities"] == {"drop": ["ALL"]}
         assert security["readOnlyRootFilesystem"] is True
-    assert all({"emptyDir", "persistentVolumeClaim"} & set(volume) for volume in pod["volumes"])
+    assert all(
+        {"emptyDir", "image", "persistentVolumeClaim"} & set(volume) for volume in pod["volumes"]
+    )
 
 
 @pytest.mark.parametrize("name", SPECS)

@@ -3,6 +3,7 @@
 The operator renders the job and imports this module; `stoker_worker.fetch` is the job. One look at
 the source (`resolve`) pins a revision and counts its bytes before there is a volume; `fetch` fills
 the volume or completes what is there; `verify` reads what is there again and repairs what is bad.
+`mount` has no volume: the source is an image that the kubelet mounted, and it is looked at.
 
 A volume, as every job and every engine sees it:
 
@@ -31,7 +32,7 @@ PATH_PROGRESS = "/progress"  # a Progress as JSON; `/metrics` has the same for P
 
 # Paths in the job's pod.
 VOLUME_DIR = "/volume"  # the cache's claim
-SOURCE_DIR = "/source"  # the claim of a pvc:// source, read-only
+SOURCE_DIR = "/source"  # the claim of a pvc:// source, or the image of `mount`; read-only
 SECRET_DIR = "/var/run/stoker/secret"  # noqa: S105 - a folder; a file for each key of the Secret
 CA_FILE = "/etc/stoker/ca/ca.crt"  # the administrator's authorities, beside the usual ones
 
@@ -44,6 +45,7 @@ COMPILED = "compile"
 RESOLVE = "resolve"
 FETCH = "fetch"
 VERIFY = "verify"
+MOUNT = "mount"
 
 # What a failed job exits with: the word of 1 stands until somebody changes something, 2 may pass.
 EXIT_STANDS = 1
@@ -70,6 +72,7 @@ class FetchReason:
     NO_MODEL = "NoModel"  # nothing that an engine could load
     PICKLE_WEIGHTS = TerminationReason.PICKLE_WEIGHTS
     REMOTE_CODE = "RemoteCode"
+    IMAGE_NOT_MOUNTED = "ImageNotMounted"  # the pod runs, and the image is not in it
     VOLUME_FAILED = "VolumeFailed"  # the volume cannot be written or read
     CONFIG_INVALID = TerminationReason.CONFIG_INVALID
     INTERRUPTED = "Interrupted"  # somebody asked the job to end; the next one goes on
@@ -80,10 +83,11 @@ class FetchReason:
 class FetchConfig:
     """Everything that a job has to know. Sizes in bytes, times in seconds."""
 
-    task: str  # RESOLVE, FETCH or VERIFY
+    task: str  # RESOLVE, FETCH, VERIFY or MOUNT
     uri: str  # hf://, s3://, gs://, oci://, https:// or pvc://CLAIM/FOLDER
     revision: str = ""  # as the user wrote it; after `resolve`, what that found
-    folder: str = ""  # below MODELS, where the model belongs; empty for `resolve`
+    # Below MODELS, where the model belongs; in the image for `mount`; empty for `resolve`.
+    folder: str = ""
     name: str = ""  # NAMESPACE/NAME of the cache, for the manifest and for people
     contract: int = CONTRACT_VERSION
     hub: str = "https://huggingface.co"  # endpoint of hf://
@@ -122,8 +126,10 @@ class FetchConfig:
             raise ContractError(f"{ENV_FETCH} is not JSON: {error}") from error
         if not isinstance(data, dict) or not {"task", "uri"} <= set(data):
             raise ContractError(f"{ENV_FETCH} must be a JSON object with task and uri")
-        if data["task"] not in {RESOLVE, FETCH, VERIFY}:
-            raise ContractError(f"task must be resolve, fetch or verify, not {data['task']!r}")
+        if data["task"] not in {RESOLVE, FETCH, VERIFY, MOUNT}:
+            raise ContractError(
+                f"task must be resolve, fetch, verify or mount, not {data['task']!r}"
+            )
         return FetchConfig(**{f.name: data[f.name] for f in fields(FetchConfig) if f.name in data})
 
 
@@ -142,6 +148,10 @@ class FetchResult:
     facts: Mapping[str, Any] | None = None  # as `facts` prints them
     # Why there are no facts: reason and message of the reader. The model is whole all the same.
     unread: tuple[str, str] | None = None
+    # Of `resolve`, where the source is an image: by its digest, and where the model lies in it.
+    image: str = ""
+    image_folder: str = ""
+    unmountable: str = ""  # why an oci:// source cannot be mounted
     contract: int = CONTRACT_VERSION
 
     def to_json(self) -> str:

@@ -18,6 +18,13 @@ _TIME: Final[dict[str, Any]] = {"format": "date-time"}
 Phase = Literal["Resolving", "Pending", "Fetching", "Verifying", "Ready", "Degraded", "Failed"]
 
 
+class UnmountableStatus(Resource):
+    """Why the image cannot be mounted; another value of stoker.dev/resolve-again asks anew."""
+
+    reason: str = Field(description="Why, one CamelCase word.")
+    message: str = Field(description="Why, and what to do.")
+
+
 class ResolvedStatus(Resource):
     """What the source had when it was asked: the content that is wanted."""
 
@@ -28,6 +35,13 @@ class ResolvedStatus(Resource):
     source: str = Field(
         description="Digest of the address and of what asked for it to be resolved."
     )
+    image: str | None = Field(
+        default=None, description="The image by its digest, where the source is one."
+    )
+    image_folder: str | None = Field(
+        default=None, description="Where the model lies in the image; absent: at its root."
+    )
+    unmountable: UnmountableStatus | None = None
 
 
 class ProgressStatus(Resource):
@@ -106,15 +120,21 @@ class ModelCacheStatus(Resource):
         ),
     )
     digest: str | None = Field(
-        default=None, description="sha256 over paths, sizes and digests of the files."
+        default=None,
+        description="sha256 over paths, sizes and digests of the files; of an image its own.",
     )
     revision: str | None = Field(default=None, description="The pinned revision of the files.")
     bytes: int | None = Field(default=None, description="Size of the files.")
     size: str | None = Field(default=None, description="The same for people.")
     files: int | None = Field(default=None, description="Number of the files.")
+    image: str | None = Field(
+        default=None, description="The image that holds them, where it is mounted and not copied."
+    )
     claim: str | None = Field(default=None, description="The claim that holds them.")
     claim_uid: str | None = Field(default=None, description="Its uid.")
-    folder: str | None = Field(default=None, description="Their folder on the volume.")
+    folder: str | None = Field(
+        default=None, description="Their folder on the volume, or in the image."
+    )
     facts: str | None = Field(
         default=None, description="All that the planner knows of it, as Stoker reads it again."
     )

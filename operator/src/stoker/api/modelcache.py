@@ -51,8 +51,12 @@ HTTPS_DIGEST = (
 )
 SHA256 = "^sha256:[0-9a-f]{64}$"
 _ONE_STORAGE = (
-    "storage takes exactly one of pvc, existingClaim and perNode: remove the others, or leave "
-    "storage out for the administrator's default"
+    "storage takes exactly one of pvc, existingClaim, perNode and image: remove the others, or "
+    "leave storage out for the administrator's default"
+)
+_IMAGE = (
+    "storage.image is for oci:// sources: the container runtime mounts images alone, choose pvc, "
+    "existingClaim or perNode"
 )
 _PER_NODE = (
     "storage.perNode takes exactly one of storageClassName and claimName: a class of local "
@@ -196,14 +200,26 @@ class PerNode(Resource):
         return self
 
 
+class ImageStorage(Resource):
+    """Nowhere: the container runtime pulls the image, and pods mount it read-only."""
+
+    fallback: Literal["none", "copy"] = Field(
+        default="none",
+        description=(
+            "What to do where the image cannot be mounted: none says so and waits, copy keeps the "
+            "model where the administrator's default storage is."
+        ),
+    )
+
+
 class CacheStorage(Resource):
-    """Where the model is kept. Exactly one of the three; absent: the administrator's default."""
+    """Where the model is kept. Exactly one of the four; absent: the administrator's default."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
         json_schema_extra=rules(
             cel(
                 "(has(self.pvc) ? 1 : 0) + (has(self.existingClaim) ? 1 : 0) + "
-                "(has(self.perNode) ? 1 : 0) == 1",
+                "(has(self.perNode) ? 1 : 0) + (has(self.image) ? 1 : 0) == 1",
                 _ONE_STORAGE,
             ),
         ),
@@ -212,10 +228,11 @@ class CacheStorage(Resource):
     pvc: ClaimTemplate | None = None
     existing_claim: ExistingClaim | None = None
     per_node: PerNode | None = None
+    image: ImageStorage | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if [self.pvc, self.existing_claim, self.per_node].count(None) != 2:
+        if [self.pvc, self.existing_claim, self.per_node, self.image].count(None) != 3:
             raise ValueError(_ONE_STORAGE)
         return self
 
@@ -304,6 +321,12 @@ class ModelCacheSpec(Resource):
                 _PRELOAD,
                 field_path=".preload",
             ),
+            cel(
+                "!has(self.storage) || !has(self.storage.image) || "
+                "self.model.uri.startsWith('oci://')",
+                _IMAGE,
+                field_path=".storage",
+            ),
         ),
     )
 
@@ -325,6 +348,9 @@ class ModelCacheSpec(Resource):
     def _check(self) -> Self:
         if self.preload is not None and self.storage is not None and self.storage.per_node is None:
             raise ValueError(_PRELOAD)
+        mounted = self.storage is not None and self.storage.image is not None
+        if mounted and not self.model.uri.startswith("oci://"):
+            raise ValueError(_IMAGE)
         return self
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from stoker import naming
-from stoker.caching import admission, nodes, running, shared, status, storage
+from stoker.caching import admission, mounted, nodes, running, shared, status, storage
 from stoker.caching.context import Context
 from stoker.caching.memory import Content, Memory, Resolved
 from stoker.caching.step import Step
@@ -49,6 +49,7 @@ def plan_cache(
         return _finish(observed, step, caches, now, None)
     kept_in = storage.storage_of(cache.key.name, cache.spec, caches)
     context = Context(observed, cache.spec, kept_in, caches, platform, now)
+    context = mounted.settled(context, memory)
     step = _advance(context, replace(memory, content=_present(context, memory.content)))
     return _finish(observed, step, caches, now, context)
 
@@ -56,13 +57,13 @@ def plan_cache(
 def _present(context: Context, content: Content | None) -> Content | None:
     """What the status names, unless its claim is gone: another of that name is empty."""
     claim = context.observed.claim
-    if content is None or content.claim != context.storage.claim:
+    if content is None or content.image or content.claim != context.storage.claim:
         return content
     return content if claim is not None and claim.uid == content.claim_uid else None
 
 
 def _advance(context: Context, memory: Memory) -> Step:
-    """Resolve, see to the claim, then to what is on it."""
+    """Resolve, see to the claim, then to what is on it; an image that is mounted has no claim."""
     found = _resolve(context, memory)
     if isinstance(found, Step):
         return found
@@ -70,6 +71,9 @@ def _advance(context: Context, memory: Memory) -> Step:
     if context.max_bytes and resolved.bytes > context.max_bytes:
         step = _stopped(memory, _too_large(context, resolved), failed=True)
         return replace(step, keep=keep, events=events)
+    if context.storage.mounted:
+        step = mounted.advance(context, memory, resolved)
+        return replace(step, keep=step.keep | keep, events=(*events, *step.events))
     claim = storage.prepare(
         context.observed, context.storage, resolved, memory.content, context.caches
     )
@@ -95,7 +99,7 @@ def _resolve(
 ) -> Step | tuple[Memory, Resolved, frozenset[str], tuple[Event, ...]]:
     """What the source has: as it was found once, until another source or its owner asks."""
     known = memory.resolved
-    if known is not None and known.source == context.source:
+    if known is not None and known.source == context.source and _tells_enough(context, known):
         return memory, known, frozenset(), ()
     ran = running.run(context, context.resolve_job(), memory.attempt)
     if ran.result is not None:
@@ -112,14 +116,26 @@ def _resolve(
     return shared.going("Resolving", memory, ran)
 
 
+def _tells_enough(context: Context, known: Resolved) -> bool:
+    """Whether what was found then says how to mount it, where it is to be mounted."""
+    return not context.storage.mounted or bool(known.image) or known.unmountable is not None
+
+
 def _resolved(context: Context, result: FetchResult) -> Resolved:
     uri = context.spec.model.uri
+    refusal = None
+    if context.storage.mounted and (result.unmountable or not result.image):
+        why = result.unmountable or "the worker is of a version that does not mount images"
+        refusal = mounted.not_mountable(why)
     return Resolved(
         revision=result.revision,
         bytes=result.bytes,
         files=result.files,
         folder=naming.model_folder(uri, result.revision),
         source=context.source,
+        image=result.image,
+        image_folder=result.image_folder,
+        unmountable=refusal,
     )
 
 
@@ -205,6 +221,10 @@ def _wake_at(
         soon = now.monotonic + LOOK_S
     elif step.wanted_nodes is not None:
         soon = now.monotonic + NODES_S
-    elif context is not None and (observed.claim is None or observed.claim.phase != "Bound"):
+    elif (
+        context is not None
+        and not context.storage.mounted
+        and (observed.claim is None or observed.claim.phase != "Bound")
+    ):
         soon = now.monotonic + CLAIM_RETRY_S
     return earliest(soon, None if at is None else now.monotonic + max(0.0, at - now.unix))

@@ -7,7 +7,7 @@ a volume that its first user pins to a zone is then never pinned to one without 
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,7 +25,7 @@ from stoker.plan.replica import additions_of, placement_of
 from stoker.quantity import parse_duration, parse_quantity
 from stoker.render.cache import CacheJob
 from stoker.render.objects import Owner
-from stoker_worker.cachecontract import FETCH, RESOLVE, VERIFY, FetchConfig
+from stoker_worker.cachecontract import FETCH, MOUNT, RESOLVE, VERIFY, FetchConfig
 
 _ANYWHERE = Accelerators(("cpu",), None, 0, ((),), ())
 
@@ -67,6 +67,8 @@ class Context:
     @cached_property
     def verify_every_s(self) -> float | None:
         """How often every byte is read again."""
+        if self.storage.mounted:
+            return None  # the runtime compared the image with its digest
         text = self.spec.verify.every
         return self.caches.verify_every_s if text is None else parse_duration(text)
 
@@ -111,6 +113,20 @@ class Context:
     ) -> CacheJob:
         """Reads every byte, and fetches what is bad."""
         return self._on_volume(VERIFY, resolved.revision, resolved.folder, content, node)
+
+    def mount_job(self, resolved: Resolved) -> CacheJob:
+        """Mounts the image, and reads its model."""
+        job = self._job(self._config(MOUNT, resolved.revision, resolved.image_folder))
+        # The kubelet asks the registry, and nobody in the pod does.
+        secret = () if job.secret is None else (job.secret,)
+        pulls = tuple(dict.fromkeys((*self.placement.image_pull_secrets, *secret)))
+        return replace(
+            job,
+            image=resolved.image,
+            secret=None,
+            placement=replace(self.placement, image_pull_secrets=pulls),
+            word=self.source + self.verify_word,
+        )
 
     def _on_volume(
         self, task: str, revision: str, folder: str, content: Content | None, node: str | None

@@ -39,6 +39,9 @@ class Resolved:
     files: int
     folder: str
     source: str
+    image: str = ""  # by its digest, where the source is an image that a runtime can mount
+    image_folder: str = ""  # where the model lies in it; '' for its root
+    unmountable: Verdict | None = None  # why it is not mounted, until it is resolved anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Content:
     folder: str
     facts: str | None = None
     unread: Verdict | None = None
+    image: str | None = None  # that is mounted; then there is no claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +134,9 @@ class Memory:
                 "files": self.resolved.files,
                 "folder": self.resolved.folder,
                 "source": self.resolved.source,
+                "image": self.resolved.image or None,
+                "imageFolder": self.resolved.image_folder or None,
+                "unmountable": _told(self.resolved.unmountable),
             }
         if self.attempt is not None:
             told["attempt"] = {
@@ -147,16 +154,13 @@ class Memory:
                 "revision": content.revision,
                 "bytes": content.bytes,
                 "files": content.files,
-                "claim": content.claim,
-                "claimUid": content.claim_uid,
+                "claim": content.claim or None,
+                "claimUid": content.claim_uid or None,
                 "folder": content.folder,
+                "image": content.image,
                 "facts": content.facts,
+                "unread": _told(content.unread),
             }
-            if content.unread is not None:
-                told["unread"] = {
-                    "reason": content.unread.reason,
-                    "message": cut(content.unread.message, _WORDS),
-                }
         return told
 
     def write_nodes(self) -> list[dict[str, Any]]:
@@ -185,6 +189,16 @@ class Memory:
         return replace(self, nodes={**self.nodes, name: node})
 
 
+def _told(verdict: Verdict | None) -> dict[str, str] | None:
+    if verdict is None:
+        return None
+    return {"reason": verdict.reason, "message": cut(verdict.message, _WORDS)}
+
+
+def _verdict(told: Any) -> Verdict | None:  # noqa: ANN401 - whatever the status has
+    return Verdict(str(told["reason"]), str(told["message"])) if told else None
+
+
 def _names(told: Any) -> tuple[str, ...]:  # noqa: ANN401 - whatever the status has
     if not isinstance(told, list):
         return ()
@@ -192,18 +206,19 @@ def _names(told: Any) -> tuple[str, ...]:  # noqa: ANN401 - whatever the status 
 
 
 def _content(status: Mapping[str, Any]) -> Content | None:
-    unread = status.get("unread")
+    image = status.get("image")
     try:
         return Content(
             digest=str(status["digest"]),
             revision=str(status["revision"]),
             bytes=int(status["bytes"]),
             files=int(status["files"]),
-            claim=str(status["claim"]),
-            claim_uid=str(status["claimUid"]),
-            folder=str(status["folder"]),
+            claim="" if image else str(status["claim"]),
+            claim_uid="" if image else str(status["claimUid"]),
+            folder=str(status.get("folder") or "") if image else str(status["folder"]),
             facts=status.get("facts"),
-            unread=Verdict(unread["reason"], unread["message"]) if unread else None,
+            unread=_verdict(status.get("unread")),
+            image=str(image) if image else None,
         )
     except (KeyError, TypeError, ValueError):
         return None
@@ -217,6 +232,9 @@ def _resolved(told: Any) -> Resolved | None:  # noqa: ANN401 - whatever the stat
             files=int(told["files"]),
             folder=str(told["folder"]),
             source=str(told["source"]),
+            image=str(told.get("image") or ""),
+            image_folder=str(told.get("imageFolder") or ""),
+            unmountable=_verdict(told.get("unmountable")),
         )
     except (KeyError, TypeError, ValueError):
         return None

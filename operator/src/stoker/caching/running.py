@@ -93,6 +93,14 @@ def _failed(
     )
 
 
+def give_up(context: Context, ran: Ran, before: Attempt | None, verdict: Verdict) -> Ran:
+    """Count a job as failed whose pod will not start; the pass after this one removes it."""
+    job = None if ran.keep is None else context.observed.object("Job", ran.keep)
+    if job is None:
+        return ran
+    return _failed(context, job, before, verdict, stands=True)
+
+
 def _under_way(context: Context, job: ObservedObject, pods: list[ObservedPod]) -> Ran:
     running = next((pod for pod in pods if pod.phase == "Running" and not pod.deleting), None)
     page = None if running is None else context.observed.progress.get(running.uid)

@@ -95,6 +95,11 @@ def _ready(step: Step) -> Condition:
 
 
 def _what(content: Content) -> str:
+    if content.image is not None:
+        return (
+            f"Revision {content.revision}, {content.files} files, {size(content.bytes)}, is "
+            f"mounted from image {content.image}, folder /{content.folder}."
+        )
     return (
         f"Revision {content.revision}, {content.files} files, {size(content.bytes)}, is on claim "
         f"{content.claim} in models/{content.folder}."
@@ -139,12 +144,13 @@ def _verified(step: Step) -> Condition:
         return Condition(VERIFIED, "False", step.unverified.reason, step.unverified.message)
     if step.memory.content is None:
         return Condition(VERIFIED, "Unknown", reasons.NOT_FETCHED, "Nothing is there to verify.")
-    return Condition(
-        VERIFIED,
-        "True",
-        reasons.VERIFIED,
-        "At lastVerified every byte had its digest.",
+    told = (
+        "At lastVerified every byte had its digest."
+        if step.memory.content.image is None
+        else "At lastVerified a pod mounted the image; its runtime compares with the digest what "
+        "it pulls."
     )
+    return Condition(VERIFIED, "True", reasons.VERIFIED, told)
 
 
 def build_events(observed: ObservedCache, step: Step) -> tuple[Event, ...]:

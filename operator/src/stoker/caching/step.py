@@ -1,6 +1,6 @@
 """What a pass came to, before it is put into words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stoker.caching.memory import Content, Memory
 from stoker.model import reasons
@@ -42,6 +42,11 @@ def content_of(result: FetchResult, claim: str, uid: str, folder: str) -> Conten
         facts=facts,
         unread=unread,
     )
+
+
+def content_of_image(result: FetchResult, image: str, folder: str) -> Content:
+    """What a job found in an image that it mounted."""
+    return replace(content_of(result, "", "", folder), image=image)
 
 
 def _facts(result: FetchResult) -> tuple[str | None, Verdict | None]:

@@ -33,12 +33,13 @@ _ONE_NODE: Final = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
 class Storage:
     """What the spec, or the administrator in its place, says."""
 
-    claim: str
+    claim: str  # '' where the image is mounted
     made: bool  # by us
     per_node: bool
     storage_class: str | None = None
     size: int | None = None
     access_modes: tuple[str, ...] = ()
+    mounted: bool = False  # the runtime pulls the image, and there is no claim
 
     @property
     def one_node(self) -> bool:
@@ -48,7 +49,27 @@ class Storage:
 
 def storage_of(name: str, spec: ModelCacheSpec, platform: CachePlatform) -> Storage:
     """Where the cache of this name is kept."""
-    given: CacheStorage = spec.storage or platform.storage
+    given = spec.storage or platform.storage
+    if given.image is not None:
+        return Storage("", made=False, per_node=False, mounted=True)
+    return _on_claim(name, given, platform)
+
+
+def fallback_of(name: str, spec: ModelCacheSpec, platform: CachePlatform) -> Storage | None:
+    """Where it is kept where the image cannot be mounted; None where nothing else is allowed."""
+    image = None if spec.storage is None else spec.storage.image
+    if image is None or image.fallback != "copy":
+        return None
+    return _on_claim(name, platform.storage, platform)
+
+
+def named_claim(name: str, spec: ModelCacheSpec, platform: CachePlatform) -> tuple[str, bool]:
+    """The claim that a pass has to look at ('' for none), and whether it is one folder per node."""
+    found = fallback_of(name, spec, platform) or storage_of(name, spec, platform)
+    return found.claim, found.per_node
+
+
+def _on_claim(name: str, given: CacheStorage, platform: CachePlatform) -> Storage:
     own = naming.cache(name)
     if given.existing_claim is not None:
         return Storage(given.existing_claim.name, made=False, per_node=False)

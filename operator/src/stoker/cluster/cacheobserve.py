@@ -12,6 +12,7 @@ from stoker.api.modelcache import ModelCacheSpec
 from stoker.cluster.claims import Claims, claim_of
 from stoker.cluster.client import Client
 from stoker.cluster.corrupt import corrupt_nodes
+from stoker.cluster.imagevolumes import ImageVolumes
 from stoker.cluster.kinds import CACHE, CLAIM, POD
 from stoker.cluster.nodes import Nodes
 from stoker.cluster.observe import (
@@ -53,6 +54,7 @@ class CacheObserver:
         place: Place,
         node_labels: Iterable[str],
         label_nodes: bool,
+        image_volumes: ImageVolumes,
     ) -> None:
         self._client = client
         self._store = store
@@ -60,6 +62,7 @@ class CacheObserver:
         self._nodes = nodes
         self._place = place
         self._label_nodes = label_nodes
+        self._image_volumes = image_volumes
         self._node_labels = frozenset(node_labels)  # of the accelerator catalogue
         self._specs: dict[Key, tuple[str, ModelCacheSpec | None, str | None]] = {}
 
@@ -82,6 +85,11 @@ class CacheObserver:
         if cache.spec is None:
             return observed
         name, per_node = self._place(key.name, cache.spec)
+        if cache.spec.storage is not None and cache.spec.storage.image is not None:
+            taken = await self._image_volumes.taken(key.namespace)
+            observed = replace(observed, image_volumes=taken)
+        if not name:
+            return observed
         claim, raw = await self._claim(key.namespace, name, cache.uid)
         observed = replace(
             observed,

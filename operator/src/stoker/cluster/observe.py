@@ -71,7 +71,7 @@ class Observer:
         location = confirmed(meant, uids)
         if location is None and meant is not None and meant.claim not in self._engine_claims:
             del claims[meant.claim]  # nothing is to be mounted from it
-        if location is not None and location.cache is not None:
+        if location is not None and location.cache is not None and location.claim:
             location = replace(location, writable=claims[location.claim].writable)
         pods = self.pods(key)
         return Observed(
@@ -149,7 +149,7 @@ class Observer:
     ) -> dict[str, Claim]:
         """Every claim that the service names, or that its engine's pods mount."""
         names = set(self._engine_claims)
-        if meant is not None:
+        if meant is not None and meant.claim:
             names.add(meant.claim)
         namespace = service.key.namespace
         return {name: await self._claims.claim(namespace, name) for name in sorted(names)}
@@ -160,7 +160,7 @@ class Observer:
         """What nodes have, where the model's volume can be reached."""
         if self._nodes is None or not self._nodes.listed or service.spec is None:
             return None
-        if location is None:
+        if location is None or not location.claim:
             return await self._nodes.inventory(None)
         name = location.claim
         place = await self._claims.place(name, claims[name])

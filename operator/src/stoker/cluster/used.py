@@ -52,17 +52,19 @@ def cache_of(body: Body) -> UsedCache:
     return UsedCache(
         name,
         exists=True,
-        content=_content(name, status),
+        content=_content(name, body),
         progressing=status.get("phase") in _PROGRESSING,
         problem=_GOING if _is_going(body) else _problem(status),
     )
 
 
-def _content(name: str, status: Body) -> Location | None:
+def _content(name: str, body: Body) -> Location | None:
+    status = body.get("status") or {}
+    if status.get("image") and status.get("digest"):
+        return _mounted(name, body, status)
     claim, folder = status.get("claim"), status.get("folder")
     if not claim or not folder or not status.get("digest"):
         return None
-    unread = status.get("unread")
     return Location(
         claim=str(claim),
         folder=f"{MODELS}/{folder}",
@@ -70,9 +72,28 @@ def _content(name: str, status: Body) -> Location | None:
         claim_uid=_text(status, "claimUid"),
         revision=_text(status, "revision"),
         facts=_text(status, "facts"),
-        unread=Verdict(str(unread["reason"]), str(unread["message"])) if unread else None,
+        unread=_unread(status),
         node_label=naming.model_label(str(folder)) if status.get("nodes") else None,
     )
+
+
+def _mounted(name: str, body: Body, status: Body) -> Location:
+    secret = ((body.get("spec") or {}).get("model") or {}).get("secretRef") or {}
+    return Location(
+        claim="",
+        folder=str(status.get("folder") or ""),
+        cache=name,
+        revision=_text(status, "revision"),
+        facts=_text(status, "facts"),
+        unread=_unread(status),
+        image=str(status["image"]),
+        pull_secret=_text(secret, "name"),
+    )
+
+
+def _unread(status: Body) -> Verdict | None:
+    unread = status.get("unread")
+    return Verdict(str(unread["reason"]), str(unread["message"])) if unread else None
 
 
 def _problem(status: Body) -> Verdict | None:
@@ -136,7 +157,7 @@ def _may_share(body: Body, model: Model) -> bool:
 
 def _preference(body: Body, name: str) -> tuple[bool, bool, str]:
     """Somebody's own before a shared one, one that has the model before one that does not."""
-    return _is_implicit(body), _content(name, body.get("status") or {}) is None, name
+    return _is_implicit(body), _content(name, body) is None, name
 
 
 def _is_implicit(body: Body) -> bool:

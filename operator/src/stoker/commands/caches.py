@@ -39,6 +39,7 @@ class CacheView:
     message: str | None
     revision: str | None
     claim: str | None
+    image: str | None  # that is mounted in a claim's place
     folder: str | None
 
 
@@ -77,6 +78,7 @@ def view(body: Mapping[str, Any], services: Iterable[Mapping[str, Any]] | None) 
         message=message,
         revision=text(status.get("revision")) or text(resolved.get("revision")),
         claim=text(status.get("claim")),
+        image=text(status.get("image")),
         folder=text(status.get("folder")),
     )
 
@@ -151,10 +153,12 @@ def warmed(body: Mapping[str, Any]) -> Ending | None:
             return None
         where = "" if wanted is None else f", on {wanted} nodes"
         whole_ = "" if cache.bytes is None else f" with {size(cache.bytes)}"
+        kept = f"claim {cache.claim}, models/{cache.folder}"
+        if cache.image is not None:
+            kept = f"image {cache.image}, folder /{cache.folder or ''}"
         return Ending(
             Exit.DONE,
-            f"{_named(cache)} is ready{whole_}{where}: revision {cache.revision}, claim "
-            f"{cache.claim}, models/{cache.folder}",
+            f"{_named(cache)} is ready{whole_}{where}: revision {cache.revision}, {kept}",
         )
     return _failed(cache, body) if cache.phase in _ENDED else None
 

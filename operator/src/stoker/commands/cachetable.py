@@ -43,7 +43,8 @@ def _table(cached: Sequence[CacheView], now: float, *, everywhere: bool, wide: b
         row += [each.speed or "-", each.remaining or "-", _nodes(each), _age(each, now)]
         row += [_used(each), each.reason or "-"]
         if wide:
-            row += [each.uri or "-", each.revision or "-", each.claim or "-", each.message or "-"]
+            kept = each.claim or each.image
+            row += [each.uri or "-", each.revision or "-", kept or "-", each.message or "-"]
         cells = [safe(cell) for cell in ([each.namespace] if everywhere else []) + row]
         at = 2 if everywhere else 1
         cells[at] = _coloured(cells[at])
@@ -69,7 +70,8 @@ def _stack(console: Console, each: CacheView, now: float, *, wide: bool) -> None
     if each.reason is not None:
         _below(console, f"{each.reason}: {each.message or ''}".rstrip(": "))
     if wide:
-        _below(console, f"{each.uri}, revision {each.revision or '-'}, claim {each.claim or '-'}")
+        kept = f"image {each.image}" if each.image else f"claim {each.claim or '-'}"
+        _below(console, f"{each.uri}, revision {each.revision or '-'}, {kept}")
 
 
 def _below(console: Console, text: str) -> None:

@@ -109,6 +109,8 @@ class ObservedCache:
     # seconds.
     corrupt: Mapping[str, float] = field(default_factory=dict)
     progress: Mapping[str, Progress] = field(default_factory=dict)  # by pod uid
+    # Whether the API server takes image volumes; None where nobody asked, or it does not say.
+    image_volumes: bool | None = None
     # (kind, name) of objects that exist under our names but belong to somebody else.
     taken: frozenset[tuple[str, str]] = frozenset()
 

@@ -1,6 +1,7 @@
-"""Where a model lies for one pass: a claim of the service's namespace and a folder in it.
+"""Where a model lies for one pass: a folder in a claim of the service's namespace, or in an image.
 
     pvc://CLAIM/FOLDER ──► as it is written
+    an image           ──► by its digest, mounted by the runtime: there is no claim
     a ModelCache       ──► the last content of it that was whole, as its status has it
                            else what the service ran with last, while that claim is still the same
                            else nowhere: nothing new starts until the cache has it
@@ -10,6 +11,8 @@ of caches are named by source and revision: another content is another folder, a
 revision of the service.
 """
 
+import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,14 +22,16 @@ from stoker.model import reasons
 from stoker.model.plan import Verdict
 
 _SCHEME: Final = "pvc://"
+IMAGE_LIMIT: Final = 160  # characters
+_IMAGE: Final = re.compile(r"([^@]+@sha256:[0-9a-f]{64})/(.*)")
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
     """Where a model lies, and what a cache says of it."""
 
-    claim: str
-    folder: str  # below the claim's root, '' for the root itself
+    claim: str  # '' for an image
+    folder: str  # below the root of the claim or image, '' for the root itself
     cache: str | None = None  # name of the ModelCache; None for the user's own folder
     claim_uid: str | None = None  # of the claim that was meant; None: whichever has that name
     revision: str | None = None  # pinned
@@ -36,6 +41,13 @@ class Location:
     node_label: str | None = None
     # Whether engines may keep what they compile beside it; never for the user's own folder.
     writable: bool = False
+    image: str = ""  # reference by digest
+    pull_secret: str | None = None  # for that image
+
+    @property
+    def root(self) -> str:
+        """What holds it: a claim's name, or an image."""
+        return self.image or self.claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +89,24 @@ def location_of(uri: str) -> tuple[str, str]:
 
 
 def source_of(claim_uid: str, folder: str) -> str:
-    """Names one folder of one claim for good: a claim made anew under the same name is another."""
-    return f"{claim_uid}/{folder}"
+    """Names one folder of one claim for good: a claim made anew under the same name is another.
+
+    Of an image the reference stands in the uid's place, as it names its content; one that is too
+    long for a status is told by its hash, and can then not be found without its cache.
+    """
+    text = f"{claim_uid}/{folder}"
+    if _IMAGE.fullmatch(text) and len(text) > IMAGE_LIMIT:
+        return f"image:{hashlib.sha256(text.encode()).hexdigest()}"
+    return text
+
+
+def _read_source(source: str) -> tuple[str, str, str]:
+    """The uid of a claim or '', an image or '', and the folder."""
+    found = _IMAGE.fullmatch(source)
+    if found is not None:
+        return "", found[1], found[2] or ""
+    uid, _, folder = source.partition("/")
+    return uid, "", folder
 
 
 def locate(
@@ -103,14 +131,16 @@ def _last(cache: UsedCache, status: Mapping[str, Any]) -> Location | None:
     """What the service ran with last, if that was this very cache."""
     told = status.get("model")
     model: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
-    if model.get("cache") != cache.name or not isinstance(model.get("claim"), str):
+    uid, image, folder = _read_source(str(model.get("source") or ""))
+    claim = model.get("claim")
+    if model.get("cache") != cache.name or not (image or isinstance(claim, str)):
         return None
-    uid, _, folder = str(model.get("source") or "").partition("/")
     revision = model.get("revision")
     return Location(
-        claim=model["claim"],
+        claim="" if image else str(claim),
         folder=folder,
         cache=cache.name,
-        claim_uid=uid,
+        claim_uid=uid or None,
+        image=image,
         revision=revision if isinstance(revision, str) else None,
     )

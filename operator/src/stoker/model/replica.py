@@ -64,8 +64,8 @@ class Replica:
     engine: str
     image: str
     python: str
-    claim: str
-    folder: str  # below the claim's root, '' for the root itself
+    claim: str  # '' where the model lies in an image
+    folder: str  # below the root of the claim or image, '' for the root itself
     served_names: tuple[str, ...]
     args: Pairs
     env: Pairs
@@ -88,5 +88,7 @@ class Replica:
     scrape_annotations: bool = False
     # Whether its engine is started with its profiler.
     profiling: bool = False
+    # The image that holds the model, by its digest; '' where a claim does.
+    model_image: str = ""
     # Pods that it spans; they share its accelerators out evenly.
     nodes: int = 1

@@ -59,7 +59,7 @@ class Reading:
 
 def read(observed: Observed, wanted: Replica, *, ask: bool = True) -> Reading:
     """Look for the facts of this replica's model; without `ask` no Job is made for them."""
-    uid = observed.claim_uids.get(wanted.claim)
+    uid = wanted.model_image or observed.claim_uids.get(wanted.claim)
     if uid is None:
         return Reading(None, verdict=_no_claim(observed, wanted.claim), writes=_removals(observed))
     source = source_of(uid, wanted.folder)

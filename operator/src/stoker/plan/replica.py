@@ -47,6 +47,7 @@ def replica_of(
         python=engine.python,
         claim=location.claim,
         folder=location.folder,
+        model_image=location.image,
         node_label=location.node_label,
         compiled=_compiled(location) if platform.compile_bytes else "",
         compiled_bytes=platform.compile_bytes,
@@ -64,7 +65,7 @@ def replica_of(
         additions=_additions(spec),
         shared_memory=engine.shared_memory,
         worker_image=platform.worker_image,
-        image_pull_secrets=platform.image_pull_secrets,
+        image_pull_secrets=_pull_secrets(location, platform),
         settle_s=platform.settle_s,
         drain_s=platform.drain_s,
         allow_pickle=platform.allow_pickle,
@@ -128,6 +129,11 @@ def describe(replica: Replica) -> str:
     if "max-model-len" in args:
         parts.append(f"{args['max-model-len']} tokens")
     return ", ".join(parts)
+
+
+def _pull_secrets(location: Location, platform: Platform) -> tuple[str, ...]:
+    own = () if location.pull_secret is None else (location.pull_secret,)
+    return tuple(dict.fromkeys((*platform.image_pull_secrets, *own)))
 
 
 def _compiled(location: Location) -> str:

@@ -65,7 +65,7 @@ def factors(key: Key, spec: InferenceServiceSpec, location: Location) -> dict[st
     """
     template = spec.template
     return {
-        "model": [location.claim, location.folder],
+        "model": [location.root, location.folder],
         "servedNames": replica.served_names(key, spec),
         "adapters": [[each.name, each.uri] for each in spec.model.adapters],
         "engine": spec.engine.name,

@@ -171,7 +171,7 @@ def _cached(location: Location | None) -> dict[str, str]:
     if location is None or location.cache is None:
         return {}
     told = {"cache": location.cache}
-    if len(location.claim) <= CLAIM_LIMIT:
+    if location.claim and len(location.claim) <= CLAIM_LIMIT:
         told["claim"] = location.claim
     if location.revision is not None:
         told["revision"] = location.revision[:REVISION_LIMIT]

@@ -10,13 +10,14 @@ from typing import Any, Final
 
 from stoker.api.modelcache import ModelCacheSpec
 from stoker.caching.cache import plan_cache
-from stoker.caching.storage import storage_of
+from stoker.caching.storage import named_claim
 from stoker.clock import Clock
 from stoker.cluster.apply import Applier
 from stoker.cluster.cacheobserve import CacheObserver
 from stoker.cluster.claims import Claims
 from stoker.cluster.client import Client
 from stoker.cluster.events import EventPoster
+from stoker.cluster.imagevolumes import ImageVolumes
 from stoker.cluster.kinds import CACHE
 from stoker.cluster.nodelabels import NodeLabels
 from stoker.cluster.nodes import Nodes
@@ -77,6 +78,7 @@ class CacheReconciler:
             place=self._place,
             node_labels=labels,
             label_nodes=caches.label_nodes,
+            image_volumes=ImageVolumes(client, clock),
         )
         self._applier = applier
         self._status = status
@@ -92,8 +94,7 @@ class CacheReconciler:
         return await self._passes.run(key, self._pass)
 
     def _place(self, name: str, spec: ModelCacheSpec) -> tuple[str, bool]:
-        found = storage_of(name, spec, self._caches)
-        return found.claim, found.per_node
+        return named_claim(name, spec, self._caches)
 
     async def _pass(self, key: Key, number: int) -> float | None:
         observed = await self._observer.observe(key)

@@ -22,6 +22,7 @@ from stoker.render.pods import (
     claim_volume,
     compact,
     container_security,
+    image_volume,
     pinned,
     placement,
     pod_security,
@@ -54,6 +55,7 @@ class CacheJob:
     placement: Placement
     claim: str | None = None  # None: nothing is written (`resolve`)
     source_claim: str | None = None  # of a pvc:// source
+    image: str | None = None  # that is mounted in the source's place
     secret: str | None = None
     nodes: tuple[str, ...] = ()  # on one of these alone
     per_node: bool = False
@@ -189,6 +191,8 @@ def _mounts(job: CacheJob, platform: CachePlatform) -> list[Manifest]:
     if job.source_claim is not None:
         source = _VOLUME if job.source_claim == job.claim else _SOURCE
         mounts.append({"name": source, "mountPath": cachecontract.SOURCE_DIR, "readOnly": True})
+    if job.image is not None:
+        mounts.append({"name": _SOURCE, "mountPath": cachecontract.SOURCE_DIR, "readOnly": True})
     if job.secret is not None:
         mounts.append({"name": _SECRET, "mountPath": cachecontract.SECRET_DIR, "readOnly": True})
     if platform.ca_config_map is not None:
@@ -203,6 +207,8 @@ def _volumes(job: CacheJob, platform: CachePlatform) -> list[Manifest]:
         volumes.append({"name": _VOLUME, "persistentVolumeClaim": {"claimName": job.claim}})
     if job.source_claim is not None and job.source_claim != job.claim:
         volumes.append(claim_volume(_SOURCE, job.source_claim))
+    if job.image is not None:
+        volumes.append(image_volume(_SOURCE, job.image))
     if job.secret is not None:
         # Without it the job begins all the same, and says what the source does not let it have.
         secret = {"secretName": job.secret, "defaultMode": 288, "optional": True}

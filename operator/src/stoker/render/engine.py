@@ -21,6 +21,7 @@ from stoker.render.pods import (
     claim_volume,
     compact,
     container_security,
+    model_volume,
     placement,
     pod_security,
 )
@@ -323,7 +324,7 @@ def _resources(replica: Replica) -> Manifest:
 def _volumes(replica: Replica) -> list[Manifest]:
     return [
         {"name": _WORKER, "emptyDir": {}},
-        claim_volume(_MODEL, replica.claim, writable=bool(_compiled_key(replica))),
+        model_volume(_MODEL, replica, writable=bool(_compiled_key(replica))),
         {"name": _CACHE, "emptyDir": {}},
         *_if(profiled(replica), {"name": _PROFILE, "emptyDir": {"sizeLimit": _PROFILE_BYTES}}),
         {"name": _TMP, "emptyDir": {}},

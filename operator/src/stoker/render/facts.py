@@ -16,9 +16,9 @@ from stoker.model.replica import Replica
 from stoker.naming import Component
 from stoker.render.objects import Owner, finish
 from stoker.render.pods import (
-    claim_volume,
     compact,
     container_security,
+    model_volume,
     placement,
     pod_security,
 )
@@ -121,6 +121,6 @@ def _pod(service: str, replica: Replica) -> Manifest:
                     ],
                 }
             ],
-            "volumes": [claim_volume(_MODEL, replica.claim)],
+            "volumes": [model_volume(_MODEL, replica)],
         }
     )

@@ -87,6 +87,18 @@ def claim_volume(name: str, claim: str, *, writable: bool = False) -> Manifest:
     return {"name": name, "persistentVolumeClaim": source}
 
 
+def model_volume(name: str, replica: Replica, *, writable: bool = False) -> Manifest:
+    """What holds the model of a replica."""
+    if replica.model_image:
+        return image_volume(name, replica.model_image)
+    return claim_volume(name, replica.claim, writable=writable)
+
+
+def image_volume(name: str, reference: str) -> Manifest:
+    """An image that the runtime pulls once for each node; named by its digest, it never changes."""
+    return {"name": name, "image": {"reference": reference, "pullPolicy": "IfNotPresent"}}
+
+
 def compact(mapping: Manifest) -> Manifest:
     """Without what is absent or empty, which the API server would drop anyway."""
     return {key: value for key, value in mapping.items() if value not in (None, {}, [])}

@@ -16,6 +16,7 @@ import pytest
 from backports import zstd
 
 from stoker_worker.cachecontract import FETCH, RESOLVE, FetchConfig, FetchReason
+from stoker_worker.fetch.listing import Image
 from stoker_worker.fetch.source import Source, SourceError
 from stoker_worker.fetch.sources import blobs, open_source
 from stoker_worker.fetch.sources.registry import machine
@@ -140,6 +141,23 @@ def test_an_image_is_unpacked_layer_over_layer(
     assert {entry.path: entry.size for entry in look.files} == {
         path: len(content) for path, content in expected.items()
     }
+    assert look.image == Image(f"{registry.netloc}/{name}@{look.revision}", "models")
+
+
+def test_what_runtimes_cannot_mount_says_so(
+    registry: Registry, model: Path, tmp_path: Path
+) -> None:
+    registry.push_artifact("org/no-image", "v1", model)
+    told = opened(registry.netloc, "org/no-image:v1", tmp_path).list().image
+    assert "is an artifact" in told.unmountable
+    registry.push_image("org/image", "v1", model)
+    (tmp_path / "username").write_text("me")
+    (tmp_path / "password").write_text("s3cret")
+    told = opened(registry.netloc, "org/image:v1", tmp_path).list().image
+    assert "kubernetes.io/dockerconfigjson" in told.unmountable
+    (tmp_path / ".dockerconfigjson").write_text("{}")
+    told = opened(registry.netloc, "org/image:v1", tmp_path).list().image
+    assert told.reference.startswith(f"{registry.netloc}/org/image@sha256:")
 
 
 def test_a_look_at_a_plain_layer_jumps_over_what_is_in_it(serve: Serve, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
     resolve   pin the revision and count the bytes; needs no volume
     fetch     make the model be there and be good
     verify    the same, and believe nothing: read what looks touched, or every byte
+    mount     look at an image that a runtime mounted; needs no volume
 
 `fetch` and `verify` are one algorithm. A published model is compared with its manifest; what is bad
 goes aside at once and its good copy is fetched; where nothing is bad, the source is not even asked.
@@ -21,7 +22,9 @@ from pathlib import Path
 
 from stoker_worker.cachecontract import (
     MANIFEST,
+    MOUNT,
     RESOLVE,
+    SOURCE_DIR,
     VERIFY,
     VOLUME_DIR,
     FetchConfig,
@@ -36,6 +39,7 @@ from stoker_worker.fetch.folder import Folder, failed
 from stoker_worker.fetch.journal import Journal, Recorded
 from stoker_worker.fetch.listing import RemoteFile
 from stoker_worker.fetch.look import Look, look_at
+from stoker_worker.fetch.mounted import look_at_mounted
 from stoker_worker.fetch.pace import Bucket, Patience
 from stoker_worker.fetch.progress import Meter
 from stoker_worker.fetch.redact import public
@@ -71,6 +75,7 @@ class Tools:
     say: Callable[[str], None]
     stop: threading.Event
     volume: Path = Path(VOLUME_DIR)
+    mounted: Path = Path(SOURCE_DIR)
 
 
 class Job:
@@ -89,7 +94,19 @@ class Job:
         """Do it; FetchError says why it cannot be done."""
         if self._config.task == RESOLVE:
             look = self._look()
-            return self._result(look.revision, look.bytes, len(look.files))
+            result = self._result(look.revision, look.bytes, len(look.files))
+            image = look.image
+            return replace(
+                result,
+                image=image.reference,
+                image_folder=image.folder,
+                unmountable=image.unmountable,
+            )
+        if self._config.task == MOUNT:
+            look = look_at_mounted(self._source(), self._config, self._tools.mounted)
+            result = self._result(self._config.revision, look.bytes, len(look.files))
+            told = replace(result, digest=self._config.revision)
+            return self._with_facts(told, self._tools.mounted / self._config.folder)
         check_name(self._config.folder)
         try:
             return self._ensure()
@@ -351,9 +368,11 @@ class Job:
 
     def _conclude(self, model: Folder, manifest: Manifest) -> FetchResult:
         result = self._result(manifest.revision, manifest.bytes, len(manifest.files))
-        result = replace(result, digest=manifest.digest)
+        return self._with_facts(replace(result, digest=manifest.digest), model.path)
+
+    def _with_facts(self, result: FetchResult, folder: Path) -> FetchResult:
         try:
-            facts = to_dict(inspect_model(model.path, allow_pickle=self._config.allow_pickle))
+            facts = to_dict(inspect_model(folder, allow_pickle=self._config.allow_pickle))
         except InspectError as error:
             self._tools.say(f"the model is whole, and its facts cannot be read: {error}")
             return replace(result, unread=(error.reason, error.message[:_UNREAD]))

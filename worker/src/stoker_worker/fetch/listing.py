@@ -19,9 +19,19 @@ class RemoteFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """How a container runtime can mount the source, or why it cannot."""
+
+    reference: str = ""  # by its digest
+    folder: str = ""  # where the model lies in it; '' for its root
+    unmountable: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
     """The files of a source at one revision."""
 
     # Pinned: a commit, an OCI digest, a version, or a digest over the listing.
     revision: str
     files: tuple[RemoteFile, ...]
+    image: Image = Image()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from stoker_worker.cachecontract import RESOLVE, FetchConfig, FetchReason
 from stoker_worker.fetch import words
 from stoker_worker.fetch.errors import FetchError
-from stoker_worker.fetch.listing import RemoteFile
+from stoker_worker.fetch.listing import Image, RemoteFile
 from stoker_worker.fetch.select import MOST_TEXT, select, to_read
 from stoker_worker.fetch.source import Source, SourceError
 
@@ -23,6 +23,7 @@ class Look:
     revision: str
     files: tuple[RemoteFile, ...]  # wanted, with the digests that the user demands
     listed: tuple[RemoteFile, ...]  # all
+    image: Image
 
     @property
     def bytes(self) -> int:
@@ -49,7 +50,8 @@ def look_at(source: Source, config: FetchConfig) -> Look:
             f"the model has {words.size(selection.bytes)}, and at most "
             f"{words.size(config.max_bytes)} are allowed",
         )
-    return Look(listing.revision, _demanded(selection.files, config.digests), listing.files)
+    files = _demanded(selection.files, config.digests)
+    return Look(listing.revision, files, listing.files, listing.image)
 
 
 def _text(source: Source, file: RemoteFile) -> bytes:

@@ -85,7 +85,7 @@ def main(environ: Mapping[str, str], places: Places | None = None) -> int:
 
         return open_source(config, where.secret, where.source, where.ca)
 
-    job = Job(config, Tools(source, meter, tell, stop, where.volume))
+    job = Job(config, Tools(source, meter, tell, stop, where.volume, where.source))
     threading.Thread(target=_run, args=(job, ended, tell), name="job", daemon=True).start()
     result = ended.get()
     if isinstance(result, FetchError):

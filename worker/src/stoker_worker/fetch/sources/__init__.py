@@ -11,9 +11,17 @@ Libraries are imported with the scheme that needs them.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from stoker_worker.cachecontract import CA_FILE, SECRET_DIR, SOURCE_DIR, FetchConfig, FetchReason
+from stoker_worker.cachecontract import (
+    CA_FILE,
+    MOUNT,
+    SECRET_DIR,
+    SOURCE_DIR,
+    FetchConfig,
+    FetchReason,
+)
 from stoker_worker.fetch.source import Source, SourceError
 
 SCHEMES = ("hf", "s3", "gs", "oci", "https", "pvc")
@@ -32,9 +40,12 @@ def open_source(
         raise SourceError(
             FetchReason.SOURCE_INVALID, f"{config.uri[:40]!r} starts with none of {known}"
         )
-    if scheme == "pvc":
+    if config.task == MOUNT or scheme == "pvc":
         from stoker_worker.fetch.sources.claim import ClaimSource  # noqa: PLC0415
 
+        if config.task == MOUNT:
+            # What a runtime mounted lies in the pod as a claim would.
+            config = replace(config, uri=f"pvc://image/{config.folder}", revision="")
         return ClaimSource(config, source_dir)
     return _over_http(scheme, config, secret_dir, ca_file)
 

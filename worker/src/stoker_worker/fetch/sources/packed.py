@@ -42,6 +42,7 @@ class Packed:
         self._image = image
         self._look = look
         self._files: Mapping[str, Kept] = {}
+        self.top = ""  # the folder in which all that was listed lies
         self._small = 0
         self._shelves = [_Shelf(blob, reader) for blob in blobs]
 
@@ -55,6 +56,7 @@ class Packed:
             else:
                 self._scan(tree, number, blob)
         self._files = tree.files()
+        self.top = tree.top
         for path, kept in self._files.items():
             ranges = self._blobs[kept.blob].packing == PLAIN or kept.content is not None
             yield RemoteFile(path, kept.size, kept.sha256, ranges=ranges)

@@ -18,12 +18,12 @@ import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
 from stoker_worker.cachecontract import RESOLVE, FetchConfig, FetchReason
-from stoker_worker.fetch.listing import Listing, RemoteFile
+from stoker_worker.fetch.listing import Image, Listing, RemoteFile
 from stoker_worker.fetch.source import SourceError
 from stoker_worker.fetch.sources.addresses import Origin, origin_of
 from stoker_worker.fetch.sources.blobs import GZIP, PLAIN, ZSTD, Blob
@@ -44,6 +44,11 @@ _MANIFESTS = (
 _TITLE = "org.opencontainers.image.title"
 _MODELPACK_PATH = "org.cncf.model.filepath"
 _ORAS_UNPACK = "io.deis.oras.content.unpack"
+# What runtimes unpack; artifacts have a configuration of another type, or an empty one.
+_IMAGE_CONFIGS = (
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+)
 _IMAGE_LAYER = re.compile(r"application/vnd\.(oci\.image\.layer|docker\.image\.rootfs)\.")
 _TAR = re.compile(r"[./]tar(?:[.+](gzip|zstd))?\Z")
 
@@ -85,6 +90,7 @@ class RegistrySource:
         self._root = f"{'http' if plain else 'https'}://{host}/v2/{self._repository}"
         self._look = config.task == RESOLVE
         self._reader = reader
+        self._secret = secret
         self._login = Login(reader, secret, self._root, self._repository, self._name)
         self._files: Mapping[str, Layer] = {}
         self._packed: Packed | None = None
@@ -110,7 +116,24 @@ class RegistrySource:
             for layer in layers
             if layer.path is not None
         ]
-        return checked(revision, [*files, *self._packed.list()], f"oci://{self._name}")
+        found = checked(revision, [*files, *self._packed.list()], f"oci://{self._name}")
+        return replace(found, image=self._image(revision, manifest, layers))
+
+    def _image(self, revision: str, manifest: Mapping[str, Any], layers: Sequence[Layer]) -> Image:
+        """How a runtime would mount what was listed: by what the address led to, index or not."""
+        kind = (manifest.get("config") or {}).get("mediaType")
+        if kind not in _IMAGE_CONFIGS or not all(layer.image for layer in layers):
+            return Image(
+                unmountable=f"{self._name} is an artifact, and runtimes mount images: build an "
+                "image with the model in /models"
+            )
+        if not self._secret.get(".dockerconfigjson") and self._secret.get("username"):
+            return Image(
+                unmountable="its Secret has username and password, and the kubelet reads pull "
+                "secrets alone: make one of type kubernetes.io/dockerconfigjson"
+            )
+        assert self._packed is not None, "nothing was listed"  # noqa: S101
+        return Image(f"{self._name}@{revision}", self._packed.top)
 
     def read(
         self, file: RemoteFile, start: int, end: int | None

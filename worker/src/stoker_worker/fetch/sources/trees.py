@@ -41,6 +41,7 @@ class Tree:
         self._image = image
         self._kept: dict[str, Kept] = {}
         self._folders: set[str] = set()
+        self.top = ""  # the folder that `files` left out of its paths; '' for none
 
     def add(self, member: Member, kept: Kept) -> None:
         """Put a member in its place; SourceError for a name that leaves the folder."""
@@ -103,8 +104,11 @@ class Tree:
                 FetchReason.ARCHIVE_UNSAFE,
                 f"{self._where}: {shown(odd)} is {found[odd].odd}: {todo}",
             )
+        tops = []
         while (top := _only_folder(found)) is not None:
+            tops.append(top)
             found = {path.removeprefix(f"{top}/"): kept for path, kept in found.items()}
+        self.top = "/".join(tops)
         return found
 
 

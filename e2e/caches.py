@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from e2e.cluster.settings import NODE_ADDRESS, STORAGE_CLASS, state
+from e2e.cluster.settings import NODE_ADDRESS, REGISTRY, STORAGE_CLASS, state
 from e2e.cluster.volumes import free_volume, local_volume
 from e2e.models import PROMPTS, TINY
 from e2e.stack import Stack, example
 from e2e.test_00_cluster import RESTRICTED
 from e2e.test_10_answers import call
 from tests.support.hub import Hub
+from tests.support.stores import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,6 +154,18 @@ class Caches:
             self.stack.kubectl("delete", "pod", "probe", "-n", self.namespace, "--wait=false")
 
 
+class ClusterRegistry(Registry):
+    """The cluster's own registry, which runs already."""
+
+    def __init__(self) -> None:
+        """Neither its folder nor its port are this test's."""
+
+    @property
+    def netloc(self) -> str:
+        """Where nodes and pods find it."""
+        return REGISTRY
+
+
 @contextmanager
 def prepared(stack: Stack, namespace: str) -> Iterator[Caches]:
     """A hub, the operator told of it, a namespace, and two volumes: one is far too small."""
@@ -178,7 +191,8 @@ def _prepared(stack: Stack, namespace: str, base: Path) -> Iterator[Caches]:
                 ]
             )
             storage = {"storageClassName": STORAGE_CLASS}
-            stack.install(caches={"hub": hub.url, "plainHosts": hub.hosts, "storage": storage})
+            plain = [*hub.hosts, REGISTRY]
+            stack.install(caches={"hub": hub.url, "plainHosts": plain, "storage": storage})
             yield Caches(stack, namespace, hub, folder, small)
             stack.install()
     finally:

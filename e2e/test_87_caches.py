@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.caches import KIND, REPO, SECONDS, Caches, prepared, remove_services
+from e2e.caches import (
+    KIND,
+    REPO,
+    SECONDS,
+    Caches,
+    ClusterRegistry,
+    prepared,
+    remove_services,
+)
+from e2e.cluster.settings import REGISTRY
+from e2e.cluster.volumes import free_volume
 from e2e.models import TINY
 from e2e.stack import Stack, is_ready
 
@@ -149,6 +159,44 @@ def test_a_volume_that_is_too_small_is_said_to_be(caches: Caches) -> None:
     assert "needs 3." in said, said
     assert "NotEnoughDisk" in caches.stack.kubectl("get", "mc", "large", "-n", NAMESPACE)
     assert caches.downloads() == 0, "known before the first byte"
+
+
+def test_an_image_is_mounted_where_the_runtime_can_and_copied_elsewhere(caches: Caches) -> None:
+    """Debian's containerd cannot (1.6); a newer one that comes first in PATH can."""
+    stack, name = caches.stack, "imaged"
+    digest = ClusterRegistry().push_image("tests/tiny", "v1", stack.models / TINY.name)
+    folder = caches.folder.parent / "copied"
+    folder.mkdir()
+    # Only now: the claim of the first cache has its volume.
+    stack.apply(free_volume("caches-copied", folder))
+    image = {"uri": f"oci://{REGISTRY}/tests/tiny", "revision": "v1"}
+    stack.apply(caches.cache(name, model=image, storage={"image": {"fallback": "copy"}}))
+    caches.wait_ready(name)
+    status = caches.status(name)
+    assert status["revision"] == digest
+    (node,) = stack.list("nodes", "default")
+    if mounts_images(node["status"]["nodeInfo"]["containerRuntimeVersion"]):
+        assert status["image"] == f"{REGISTRY}/tests/tiny@{digest}"
+        assert "claim" not in status
+        stack.apply(caches.service("imaged", {"cacheRef": {"name": name}}))
+        caches.settle("imaged")
+        assert caches.answers("imaged")
+        (pod,) = stack.engine_pods("imaged", NAMESPACE)
+        (volume,) = [each for each in pod["spec"]["volumes"] if "image" in each]
+        assert volume["image"]["reference"] == status["image"]
+    else:
+        assert status["resolved"]["unmountable"]["reason"] == "ImageVolumesNotSupported"
+        for path in (stack.models / TINY.name).iterdir():
+            copied = folder / "models" / status["folder"] / path.name
+            assert copied.read_bytes() == path.read_bytes()
+    stack.kubectl("delete", "persistentvolume", "caches-copied", "--wait=false")
+
+
+def mounts_images(runtime: str) -> bool:
+    """Whether containerd://1.6.20 does."""
+    name, _, version = runtime.partition("://")
+    major, minor = version.split(".")[:2]
+    return name == "containerd" and (int(major), int(minor)) >= (2, 1)
 
 
 def test_deleting_everything_hangs_nothing(caches: Caches) -> None:

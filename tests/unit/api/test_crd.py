@@ -64,6 +64,7 @@ def test_defaults_stand_only_where_the_planner_never_chooses() -> None:
         kind: {path: node["default"] for path, node in nodes(schema) if "default" in node}
         for kind, schema in SCHEMAS.items()
     }
+    assert found["spec.storage.image.fallback": "none",
     assert found["ModelCache"] == {"spec.retain": False, "spec.preload.parallel": 2}
     assert found["InferenceService"] == {
         "spec.engine.name": "vllm",

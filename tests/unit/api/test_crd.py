@@ -64,8 +64,11 @@ def test_defaults_stand_only_where_the_planner_never_chooses() -> None:
         kind: {path: node["default"] for path, node in nodes(schema) if "default" in node}
         for kind, schema in SCHEMAS.items()
     }
-    assert found["spec.storage.image.fallback": "none",
-    assert found["ModelCache"] == {"spec.retain": False, "spec.preload.parallel": 2}
+    assert found["ModelCache"] == {
+        "spec.preload.parallel": 2,
+        "spec.retain": False,
+        "spec.storage.image.fallback": "none",
+    }
     assert found["InferenceService"] == {
         "spec.engine.name": "vllm",
         "spec.engine.profiling": False,

@@ -41,7 +41,7 @@ lint: $(READY) ## check style, types, layers, and that the lock file is in step
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
-	@.venv/bin/mypy -p e2e -p tests -p charts.observability -p docs.tools
+	@.venv/bin/mypy -p e2e -p tests -p charts.observability -p docs.tools -p benchmarks
 	@.venv/bin/lint-imports
 
 up: $(READY) ## start the local cluster

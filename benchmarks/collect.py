@@ -27,6 +27,7 @@ import re
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -217,13 +218,11 @@ async def serve(services: Sequence[Service], begun: float, ready: object, *, eng
     for service in services:
         front, *others = service.addresses
         if not engines:
-            await loop.create_server(
-                lambda service=service: Pod(service, begun, None), front, FrontendPorts().ops
-            )
+            await loop.create_server(partial(Pod, service, begun, None), front, FrontendPorts().ops)
         for number, address in enumerate(others if engines else ()):
             halves = engine_page(f"{service.key.name}-engine-{number}")
             await loop.create_server(
-                lambda service=service, halves=halves: Pod(service, begun, halves),
+                partial(Pod, service, begun, halves),
                 address,
                 WORKER_PORT,
             )

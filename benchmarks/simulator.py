@@ -31,13 +31,14 @@ from benchmarks.planner.times import length, read_trace, setup_of
 from stoker.planner.batching import Arrival
 from stoker.planner.calibration import builtin_entries, calibration_of
 from stoker.planner.memory import memory_of
+from stoker.planner.steps import PlannedSteps
 from stoker.planner.time import pace_of
 from stoker.simulate import synthetic
 from stoker.simulate.frontend import Frontend
 from stoker.simulate.policy import Bounds, Setting, Targets
 from stoker.simulate.registry import policy_of
 from stoker.simulate.run import Conditions, simulate, simulate_each
-from stoker.simulate.service import Linear, PlannedSteps, Service, measured_service
+from stoker.simulate.service import Linear, Service, measured_service
 from stoker.simulate.starts import Starts
 
 ENGINE = "0.19"

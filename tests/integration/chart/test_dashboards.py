@@ -62,7 +62,7 @@ def test_label_folder_and_namespace_can_be_chosen(helm: Helm) -> None:
 
 
 def test_runbooks_can_lie_elsewhere(helm: Helm) -> None:
-    found = dashboards(helm, *ON, "--set", "dashboards.runbookBaseUrl=https://wiki.example/run")
+    found = dashboards(helm, *ON, "--set", "runbookBaseUrl=https://wiki.example/run")
     texts = [text for item in found.values() for text in item["data"].values()]
     assert any("https://wiki.example/run/" in text for text in texts)
     assert not any(RUNBOOKS in text for text in texts)
@@ -74,8 +74,8 @@ def test_runbooks_can_lie_elsewhere(helm: Helm) -> None:
         ("dashboards.enable=true", "additional properties 'enable' not allowed"),
         ("dashboards.label=", "at '/dashboards/label'"),
         ("dashboards.namespace=Monitoring", "at '/dashboards/namespace'"),
-        ("dashboards.runbookBaseUrl=wiki.example", "at '/dashboards/runbookBaseUrl'"),
-        ("dashboards.runbookBaseUrl=https://wiki.example/", "at '/dashboards/runbookBaseUrl'"),
+        ("runbookBaseUrl=wiki.example", "at '/runbookBaseUrl'"),
+        ("runbookBaseUrl=https://wiki.example/", "at '/runbookBaseUrl'"),
     ],
 )
 def test_what_is_misspelt_is_refused(helm: Helm, setting: str, said: str) -> None:

@@ -64,7 +64,7 @@ def test_values_change_them(helm: Helm) -> None:
         "--set", "prometheusRules.namespace=monitoring",
         "--set", "prometheusRules.labels.release=prometheus",
         "--set", "prometheusRules.alertLabels.team=ml",
-        "--set", "prometheusRules.runbookBaseUrl=https://wiki.example.com/books",
+        "--set", "runbookBaseUrl=https://wiki.example.com/books",
         "--set", "prometheusRules.disabledAlerts={StokerBudgetReached}",
         "--set-json", 'prometheusRules.objectives={"errors": 0.999, "latency": 0.9}',
     )  # fmt: skip
@@ -98,7 +98,7 @@ def test_values_change_them(helm: Helm) -> None:
         (("--set", "prometheusRules.alertLabels.severity=none"), "are the alerts' own"),
         (("--set", "prometheusRules.alertLabels.my-team=a"), "alertLabels"),
         (("--set-json", "prometheusRules.objectives.errors=1"), "objectives"),
-        (("--set", "prometheusRules.runbookBaseUrl=wiki"), "runbookBaseUrl"),
+        (("--set", "runbookBaseUrl=wiki"), "runbookBaseUrl"),
     ],
 )
 def test_bad_values_are_refused(helm: Helm, arguments: tuple[str, ...], words: str) -> None:

@@ -82,13 +82,8 @@ class Stack:
                         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
                     },
                     "args": {"enforce-eager": "true", "distributed-executor-backend": "uni"},
-                    # A line for each step, for the tests that look at steps; and the counts of
-                    # operations and bytes.
-                    "allowedArgs": [
-                        *_allowed_args(),
-                        "enable-logging-iteration-details",
-                        "enable-mfu-metrics",
-                    ],
+                    # A line for each step, for the tests that look at steps.
+                    "allowedArgs": [*_allowed_args(), "enable-logging-iteration-details"],
                 }
             },
             "defaultAccelerator": "cpu",

@@ -51,7 +51,7 @@ def seen(stack: Stack, prometheus: Prometheus) -> Iterator[Prometheus]:
             scaling=None,
             replicas=1,
             accelerator={"types": [KNOWN_CPU]},
-            engine={"args": {"max-num-seqs": "4", "enable-mfu-metrics": "true"}},
+            engine={"args": {"max-num-seqs": "4"}},
             optimization={
                 "speculative": {"method": "ngram", "tokens": 4},
                 "prefixCaching": "on",

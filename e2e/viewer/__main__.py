@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import html
 import re
 import shutil
 import sys
@@ -39,6 +40,8 @@ HERE = Path(__file__).parent
 DASHBOARDS = REPOSITORY / "charts" / "stoker" / "dashboards"
 IMAGES = REPOSITORY / "docs" / "images"
 WIDTH = 1280
+# Of common screens; nothing in a table may be cut off on them.
+WIDTHS = (WIDTH, 1920)
 PATIENCE_SECONDS = 240
 # Fetching waits for real answers; this is how far the page's own clock may run meanwhile.
 PAGE_MILLISECONDS = 60_000
@@ -99,16 +102,27 @@ def chromium(profile: Path, *arguments: str | Path) -> str:
     return done.stdout
 
 
-def take(page: str, picture: Picture, profile: Path, parameters: dict[str, str]) -> Path:
-    """Draw one dashboard and write it to docs/images."""
-    query = urllib.parse.urlencode({"dashboard": picture.dashboard, **parameters, **picture.chosen})
-    address, window = f"{page}?{query}", f"--window-size={WIDTH}"
-    drawn = chromium(profile, f"{window},1000", "--dump-dom", address)
+def look(address: str, picture: Picture, profile: Path, width: int) -> int:
+    """How high a board is in a window of this width; an error where a table cuts words off."""
+    drawn = chromium(profile, f"--window-size={width},1000", "--dump-dom", address)
     height = re.search(r"<title>(\d+)</title>", drawn)
     if height is None:
         raise ClusterError(f"{picture.name}: the page did not get ready: {drawn[-500:]}")
+    cut = re.search(r'<body[^>]* data-cut="([^"]+)"', drawn)
+    if cut is not None:
+        raise ClusterError(
+            f"{picture.name}, {width} pixels: tables cut off {html.unescape(cut[1])}"
+        )
+    return int(height[1])
+
+
+def take(page: str, picture: Picture, profile: Path, parameters: dict[str, str]) -> Path:
+    """Draw one dashboard and write it to docs/images."""
+    query = urllib.parse.urlencode({"dashboard": picture.dashboard, **parameters, **picture.chosen})
+    address = f"{page}?{query}"
+    height, *_ = (look(address, picture, profile, width) for width in WIDTHS)
     path = IMAGES / f"{picture.name}.png"
-    chromium(profile, f"{window},{height[1]}", f"--screenshot={path}", address)
+    chromium(profile, f"--window-size={WIDTH},{height}", f"--screenshot={path}", address)
     run("pngquant", "--force", "--skip-if-larger", "--output", path, "128", path)
     return path
 

@@ -225,7 +225,8 @@ ACCELERATORS: Final = Row(
             "Operations that the engine did, over what its accelerators can do at best. 40 to 60 % "
             "while prompts are read is good; a few percent is normal while answers are written. "
             "Bad: low at full load with memory bandwidth low too: the host holds it back. "
-            "Needs an accelerator type whose peaks the catalogue knows.",
+            "Nothing here: the catalogue does not know the accelerator's peaks, or the engine does "
+            "not count: enable-mfu-metrics is false, or its version does not know the model.",
             "percentunit",
             Scenario.HARDWARE,
             (Target("max(stoker:mfu:ratio_rate5m{@service})", "MFU", BLUE),),
@@ -235,7 +236,8 @@ ACCELERATORS: Final = Row(
             "Memory bandwidth in use",
             "Bytes that the engine moved, over what its accelerators can move at best. "
             "Bad: above 70 % with slow tokens: it is bound by memory; quantized weights or a "
-            "quantized KV cache make it faster, more operations per second would not.",
+            "quantized KV cache make it faster, more operations per second would not. "
+            "Nothing here: as beside it.",
             "percentunit",
             Scenario.HARDWARE,
             (Target("max(stoker:memory_bandwidth_use:ratio_rate5m{@service})", "use", BLUE),),

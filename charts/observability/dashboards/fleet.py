@@ -159,6 +159,8 @@ _SERVICES: Final = Row(
                 ),
             ),
             Kind.TABLE,
+            width=24,
+            height=6,
             columns=(
                 ("cluster", "Cluster"),
                 ("namespace", "Namespace"),
@@ -184,6 +186,8 @@ _SERVICES: Final = Row(
                 ),
             ),
             Kind.TABLE,
+            width=24,
+            height=6,
             columns=(
                 ("alertname", "Alert"),
                 ("severity", "Severity"),

@@ -74,6 +74,14 @@ REVISION: Final = Variable(
 # What tells services apart. Two processes of the operator may tell of one for a moment, while one
 # takes over, and a target may be scraped twice: figures are taken once, then added up.
 EACH: Final = "cluster, namespace, service"
+# The longest word that a label of few values can have: a table's column has to be that wide.
+LONGEST: Final = {
+    "alertname": "StokerErrorBudgetBurnForDays",
+    "condition": "BetterPlanAvailable",
+    "phase": "Resolving",
+    "reason": "SparseCheckpointRefused",
+    "severity": "critical",
+}
 # How a line of many services is called.
 LINE: Final = "{{namespace}}/{{service}}"
 # One number, a quarter of a row wide: what is looked at first.

@@ -3,6 +3,7 @@
 Only types that every viewer of such dashboards knows are used: time series, single numbers, tables.
 """
 
+from collections.abc import Mapping
 from typing import Final, TypeVar
 
 from grafana_foundation_sdk.builders import common as parts
@@ -21,7 +22,12 @@ SOURCE: Final = shapes.DataSourceRef(type_val="prometheus", uid=kit.DATASOURCE)
 _STEP: Final = "30s"
 # A bar counts what happened since the one before, which takes several scrapes.
 _BAR: Final = "2m"
-_NARROW: Final = 70
+# Columns of a table, in pixels: of a letter at Grafana's size, and around the text.
+_LETTER: Final = 8
+_AROUND: Final = 24
+# Letters that a value of this unit takes, `0.0271 req/s` with its unit.
+_VALUES: Final[Mapping[str, int]] = {"reqps": 12, "s": 9, "currencyUSD": 9, "bytes": 8}
+_VALUE: Final = 6
 # Lines that one look still tells apart; more of them are listed with their values.
 _FEW: Final = 4
 _HIDDEN: Final = ("Time", "__name__", "job", "instance", "endpoint", "prometheus")
@@ -114,9 +120,11 @@ def _stat(panel: Panel) -> stat.Panel:
 
 def _table(panel: Panel) -> table.Panel:
     made = _common(table.Panel(), panel)
-    # Grafana's least width of a column hides half of a wide table on a laptop.
-    made.cell_height(shapes.TableCellHeight.SM).min_width(_NARROW)
+    made.cell_height(shapes.TableCellHeight.SM)
     names = dict(panel.columns)
+    for label, name in names.items():
+        # Names share what numbers leave, but none gets less than its longest word needs.
+        made.override_by_name(name, [_least(name, kit.LONGEST.get(label, ""))])
     order = {label: place for place, label in enumerate(names)}
     for number, target in enumerate(panel.targets):
         asked = _asked(number, target).instant().format(PromQueryFormat.TABLE)
@@ -176,7 +184,12 @@ def _colour(colour: str) -> models.DynamicConfigValue:
 
 
 def _column(panel: Panel, target: Target) -> list[models.DynamicConfigValue]:
-    found = [models.DynamicConfigValue("unit", target.unit or panel.unit)]
+    unit = target.unit or panel.unit
+    letters = max(len(target.legend), _VALUES.get(unit, _VALUE))
+    found = [
+        models.DynamicConfigValue("unit", unit),
+        models.DynamicConfigValue("custom.width", _pixels(letters)),
+    ]
     if target.steps:
         steps = {
             "mode": "absolute",
@@ -186,6 +199,14 @@ def _column(panel: Panel, target: Target) -> list[models.DynamicConfigValue]:
         found.append(models.DynamicConfigValue("color", {"mode": "thresholds"}))
         found.append(models.DynamicConfigValue("custom.cellOptions", {"type": "color-text"}))
     return found
+
+
+def _least(*words: str) -> models.DynamicConfigValue:
+    return models.DynamicConfigValue("custom.minWidth", _pixels(max(map(len, words))))
+
+
+def _pixels(letters: int) -> int:
+    return _LETTER * letters + _AROUND
 
 
 def _thresholds(steps: tuple[tuple[float | None, str], ...]) -> sdk.ThresholdsConfig:

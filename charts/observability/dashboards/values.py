@@ -19,7 +19,7 @@ class Scenario(StrEnum):
     LOAD = "load"  # more requests than replicas can take, so that it is scaled
     PREFIXES = "prefixes"  # prefix caching on, repeated prompts
     SPECULATION = "speculation"  # speculative decoding on
-    HARDWARE = "hardware"  # an accelerator type whose peaks the catalogue knows, MFU metrics on
+    HARDWARE = "hardware"  # an accelerator type whose peaks the catalogue knows
     GPU = "gpu"  # DCGM's or AMD's exporter, here from a recorded exposition
     COLD_START = "cold_start"  # replicas that have started while the operator looked
     PENDING = "pending"  # a replica that no node can take

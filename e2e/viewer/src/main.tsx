@@ -232,10 +232,29 @@ async function main(globals: GrafanaTheme2) {
     if (pending > 0 || !document.getElementById('board')) {
       return void setTimeout(settled, 100);
     }
+    document.body.dataset.cut = cut().join('|');
     // The picture is as high as the board; whoever takes it reads the height here.
     document.title = `${document.getElementById('board')!.scrollHeight}`;
   };
   settled();
+}
+
+// Words of tables that reach out of their cell, where nobody sees them.
+function cut(): string[] {
+  const found = new Set<string>();
+  for (const cell of document.querySelectorAll('[role="columnheader"], [role="cell"]')) {
+    const edge = cell.getBoundingClientRect();
+    const words = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+    while (words.nextNode()) {
+      const range = document.createRange();
+      range.selectNodeContents(words.currentNode);
+      const { left, right } = range.getBoundingClientRect();
+      if (left < edge.left - 1 || right > edge.right + 1) {
+        found.add(words.currentNode.textContent!);
+      }
+    }
+  }
+  return [...found];
 }
 
 // Some rows of a long dashboard, moved up to the top.

@@ -138,6 +138,25 @@ def _read(config: Any) -> dict[str, Any]:
         "speculative_tokens": speculative.num_speculative_tokens if speculative else 0,
         "schedule": speculative and speculative.num_speculative_tokens_per_batch_size,
         "lora_rank": config.lora_config.max_lora_rank if config.lora_config else 0,
+        "counted": _counted(config),
+    }
+
+
+def _counted(config: Any) -> dict[str, int]:
+    """What a step of one prompt and one answer counts for, where operations are counted."""
+    if not config.observability_config.enable_mfu_metrics:
+        return {}
+    from vllm.v1.metrics.perf import (  # type: ignore[import-not-found]  # noqa: PLC0415
+        ExecutionContext,
+        ModelMetrics,
+    )
+
+    step, metrics = ExecutionContext(), ModelMetrics(config)
+    step.add(100, 100, is_prefill=True)
+    step.add(1, 500, is_prefill=False)
+    return {
+        "operations": metrics.get_num_flops(step),
+        "bytes": metrics.get_read_bytes(step) + metrics.get_write_bytes(step),
     }
 
 

@@ -13,6 +13,7 @@ from e2e.engine import ENGINE_PYTHON, ensure_site_packages
 from e2e.models import ensure_model, ensure_quantized
 from stoker_worker.contract import WorkerConfig
 from stoker_worker.engines.vllm import MANY, Vllm
+from tests.support.families import FAMILIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -57,6 +58,12 @@ class Checkpoints:
         """One with a word about sparsity, though its weights are dense."""
         sparsity = {"sparsity_config": {"format": "dense", "targets": ["Linear"]}}
         return self._variant("sparse", quantization_config=self._stored("int8") | sparsity)
+
+    def family(self, name: str) -> Path:
+        """One with the layers of a public model."""
+        folder = self._variant(name)
+        (folder / "config.json").write_text(json.dumps(FAMILIES[name].config), encoding="utf-8")
+        return folder
 
     def _stored(self, name: str) -> dict[str, Any]:
         text = (ensure_quantized() / name / "config.json").read_text(encoding="utf-8")

@@ -12,7 +12,9 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 
+from e2e.cluster.settings import REPOSITORY
 from e2e.engine import VLLM_VERSION, ensure_production_source, production_version
 from stoker.catalog.load import builtin_gpus
 from stoker.model.sizing import GIB
@@ -46,6 +48,14 @@ REFUSED = {
     "experts of a dense model": {"enable-expert-parallel": "true"},
 }
 SPARSE = "a word about sparsity"
+# Of each way in which layers are counted: dense, experts, latent attention, windows, state space.
+COUNTED = (
+    "qwen2.5-7b", "mixtral-8x7b", "deepseek-v2-lite", "gemma-2-9b", "jamba-v0.1", "gpt-oss-20b",
+    "bge-large-en",
+)  # fmt: skip
+# What the chart tells every engine.
+_VALUES = yaml.safe_load((REPOSITORY / "charts/stoker/values.yaml").read_text(encoding="utf-8"))
+DEFAULTS = _VALUES["engines"]["vllm"]["args"]
 
 CPU_CASES = {case.name: case for case in cases_of(builtin_gpus()["cpu"], VLLM_VERSION)
              if not case.name.startswith(WITHOUT_DRAFTS)}  # fmt: skip
@@ -64,6 +74,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory, checkpoints: Checkpoints
     asked = [_question(name, case, checkpoints) for name, case in CPU_CASES.items()]
     asked += [Question(name, checkpoints.plain, args) for name, args in REFUSED.items()]
     asked.append(Question(SPARSE, checkpoints.sparse, {}))
+    asked.append(Question("as the chart has it", checkpoints.plain, DEFAULTS))
     return ask(tmp_path_factory.mktemp("installed"), asked)
 
 
@@ -73,6 +84,8 @@ def production(tmp_path_factory: pytest.TempPathFactory, checkpoints: Checkpoint
     gpu = builtin_gpus()["nvidia-h100-80gb"]
     asked += [Question(name, checkpoints.plain, args, gpu=gpu) for name, args in REFUSED.items()]
     asked.append(Question(SPARSE, checkpoints.sparse, {}, gpu=gpu))
+    counting = {**DEFAULTS, "max-model-len": "512"}
+    asked += [Question(name, checkpoints.family(name), counting, gpu=gpu) for name in COUNTED]
     return ask(tmp_path_factory.mktemp("production"), asked, ensure_production_source())
 
 
@@ -106,6 +119,19 @@ def test_what_neither_takes(installed: Answers, production: Answers, name: str) 
     """The planner never says it, or refuses it with the same reason."""
     assert installed.refused([name])
     assert production.refused([name])
+
+
+def test_operations_are_counted_of_all_kinds_of_models(
+    installed: Answers, production: Answers
+) -> None:
+    """What the chart asks of every engine keeps no model from being served."""
+    for answers, names in ((installed, ["as the chart has it"]), (production, COUNTED)):
+        assert answers.refused(names) == {}
+        for name in names:
+            counted = answers.understood(name)["counted"]
+            assert counted["operations"] > 0, name
+            assert counted["bytes"] > 0, name
+    assert not production.understood(next(iter(GPU_CASES)))["counted"]
 
 
 def _misunderstood(answers: Answers, cases: dict[str, Case]) -> dict[str, dict[str, Any]]:

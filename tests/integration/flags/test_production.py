@@ -130,3 +130,4 @@ def test_the_worker_speaks_its_language(production: Declared) -> None:
     bare = {name for name, flag in production.flags.items() if flag.switch and not flag.negation}
     assert set(ENGINE["allowedArgs"]) & bare <= BARE_SWITCHES
     assert set(ENGINE["allowedArgs"]) - set(production.flags) == set()
+    assert production.complaints(ENGINE["args"]) == []

@@ -15,6 +15,8 @@ from charts.observability.dashboards import BOARDS, files, kit
 from charts.observability.dashboards.values import Board, Kind, Panel, Scenario
 from charts.observability.panels import Query
 from charts.observability.rulefile import RUNBOOKS
+from stoker.model import reasons
+from stoker.plan import conditions
 from tests.unit.charts_observability.known import known, selectors, walk
 
 ROOT = Path(__file__).parents[3]
@@ -30,6 +32,8 @@ COLOURS = {
 UNITS = {
     "short", "percentunit", "s", "bytes", "Bps", "reqps", "ops", "currencyUSD", "dateTimeAsIso",
 }  # fmt: skip
+# Pixels of a letter of Grafana's text, and letters of a name that one sees at least.
+LETTER, NAME = 8, 12
 LINK = re.compile(r"/d/([a-z-]+)")
 PAGE = re.compile(rf"{re.escape(RUNBOOKS)}/([\w-]+\.md)")
 
@@ -232,3 +236,63 @@ def test_uids_stay() -> None:
         "stoker-fleet", "stoker-service", "stoker-cold-starts", "stoker-caches", "stoker-cost",
         "stoker-operator",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("window", [1280, 1920])
+@pytest.mark.parametrize(
+    ("board", "panel"),
+    [each for each in PANELS if each[1].kind is Kind.TABLE],
+    ids=title,
+)
+def test_a_table_cuts_nothing_off(board: Board, panel: Panel, window: int) -> None:
+    """All columns fit, each as wide as what stands in it, and names have some letters."""
+    (drawn,) = (
+        each
+        for each in open_panels(json.loads(JSON[board.uid]))
+        if each["title"] == panel.title and each["type"] == "table"
+    )
+    wide = {
+        each["matcher"]["options"]: value["value"]
+        for each in drawn["fieldConfig"]["overrides"]
+        for value in each["properties"]
+        if value["id"] in {"custom.width", "custom.minWidth"}
+    }
+    names = dict(panel.columns)
+    shown = [*names.values()]
+    if not panel.labels_only:
+        shown += [target.legend for target in panel.targets]
+    assert all(wide[name] >= len(name) * LETTER for name in shown)
+    for label, name in names.items():
+        assert wide[name] >= len(kit.LONGEST.get(label, "")) * LETTER, name
+    # Of the window: a margin of 16 pixels on both sides, 8 between panels and within one.
+    room = (window - 32 + 8) / 24 * panel.width - 8 - 2 * 8
+    assert sum(wide[name] for name in shown) <= room
+    free = [name for label, name in names.items() if label not in kit.LONGEST]
+    fixed = sum(wide[name] for name in shown if name not in free)
+    assert not free or (room - fixed) / len(free) >= NAME * LETTER, panel.title
+
+
+def open_panels(made: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those of closed rows as well."""
+    return [each for top in made["panels"] for each in (top, *top.get("panels", ()))]
+
+
+def test_the_longest_words_are_known() -> None:
+    """What a column has to hold, by those who write it."""
+    words = {
+        "alertname": [rule.name for rule in alerts.alerts()],
+        "condition": text_of(conditions),
+        "reason": text_of(reasons),
+    }
+    for label, found in words.items():
+        assert max(map(len, found)) == len(kit.LONGEST[label]), label
+        assert kit.LONGEST[label] in found
+
+
+def text_of(module: object) -> list[str]:
+    """Its constants that are words in CamelCase."""
+    return [
+        value
+        for name, value in vars(module).items()
+        if name.isupper() and isinstance(value, str) and value.isalnum() and value[:1].isupper()
+    ]

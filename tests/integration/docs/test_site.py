@@ -22,13 +22,16 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
 
 
 def test_links_that_lead_nowhere_are_faults(tmp_path: Path) -> None:
+    """In a checkout of a few short pages, which is built ten times as fast."""
     checkout = tmp_path / "checkout"
-    for name in ("docs", "benchmarks"):
-        shutil.copytree(site.ROOT / name, checkout / name)
-    for name in ("README.md", "CHANGELOG.md", "LICENSE", site.CONFIGURATION):
-        shutil.copy(site.ROOT / name, checkout / name)
-    with (checkout / "docs/concepts.md").open("a") as page:
-        page.write("\n[page](../docs/nowhere.md) [anchor](../docs/install.md#nowhere)\n")
+    for name in ("README.md", "CHANGELOG.md", "LICENSE", "benchmarks/README.md", "docs/install.md"):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_text(f"# {name}\n")
+    (checkout / "benchmarks/autoscale/plots").mkdir(parents=True)
+    shutil.copy(site.ROOT / site.CONFIGURATION, checkout)
+    (checkout / "docs/concepts.md").write_text(
+        "[page](../docs/nowhere.md) [anchor](../docs/install.md#nowhere) [good](install.md)\n"
+    )
     (tmp_path / "built").mkdir()
     with pytest.raises(site.SiteError) as refused:
         site.build(checkout, tmp_path / "built")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks import cost
+from benchmarks.autoscale.cases import case_of
 from tests.unit.cost.replay import replay
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def test_a_figure_that_is_off_ends_it_with_1(
 
 def test_hours_are_cut_out_of_the_trace(tmp_path: Path) -> None:
     file = trace(tmp_path / "day.csv", 400)
-    found = cost.arrivals_of(cost.case_of(f"{file}@1-1.5"))
+    found = cost.arrivals_of(case_of(f"{file}@1-1.5"))
     assert len(found) == 100
     assert found[0].at_s < 6
     assert found[0].output_tokens == 900

@@ -7,8 +7,12 @@ an engine that holds a conversation.
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +26,7 @@ from stoker_worker import contract, lifecycle
 from stoker_worker.server import Server
 from stoker_worker.state import Phase
 from stoker_worker.tracing import Tracing
-from tests.integration.operator import pods
+from tests.integration.operator import pods, profiled
 from tests.integration.operator.answering import Model
 from tests.integration.operator.kubelet import NODE, Kubelet, add_pod
 from tests.integration.operator.support import service, wait_for
@@ -30,7 +34,6 @@ from tests.support.controlplane import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.support.controlplane import ControlPlane
 
@@ -259,7 +262,7 @@ def test_a_benchmark_that_does_not_begin_ends_and_leaves_nothing(
 def test_a_replica_is_profiled_only_where_that_is_wanted_and_can_be(
     plane: ControlPlane, kubelet: Kubelet, served: str, tmp_path: Path
 ) -> None:
-    """The way there and back with a real engine is in e2e/test_88_cli.py."""
+    """The way there and back with a real engine is in tests/integration/worker/test_engine.py."""
     words = ("profile", "chat", "-n", served, "--into", str(tmp_path))
     unset = run(plane, *words)
     assert unset.exit_code == Exit.REFUSED, unset.output
@@ -290,3 +293,46 @@ def test_a_replica_is_profiled_only_where_that_is_wanted_and_can_be(
     assert away.exit_code == Exit.UNREACHABLE, away.output
     assert "connection refused" in away.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_profile_is_fetched_and_a_command_that_is_ended_gives_the_replica_back(
+    plane: ControlPlane, kubelet: Kubelet, served: str, tmp_path: Path
+) -> None:
+    plane.apply(service("chat", served, replicas=1, engine={"profiling": True}))
+    into = tmp_path / "into"
+    words = ("profile", "chat", "-n", served, "--into", str(into), "--hold-requests", "-o", "json")
+    with profiled.replica(tmp_path) as replica:
+        kubelet.ports[ENGINE, contract.WORKER_PORT] = LOOPBACK, replica.worker_port
+        kubelet.ports[ENGINE, contract.ENGINE_PORT] = LOOPBACK, replica.engine_port
+        found = run(plane, *words, "--requests", "2")
+        assert found.exit_code == Exit.DONE, found.output
+        told = json.loads(found.stdout)
+        assert [each["name"] for each in told["operators"]] == ["aten::mm", "aten::add"]
+        assert told["operators"][0]["selfSeconds"] == pytest.approx(0.009)
+        (trace,) = told["traces"]
+        assert Path(trace).parent == into
+        assert Path(trace).read_bytes() == profiled.TRACE
+        wait_for("the files to go", lambda: not list((tmp_path / "traces").iterdir()), 30)
+        assert replica.is_ready()
+        twice = run(plane, *words, "--requests", "2")
+        assert twice.exit_code == Exit.BAD_INPUT, "a file of the user is never written over"
+        assert "File exists" in twice.stderr
+        Path(trace).unlink()
+        shown = run(plane, *words[:-2], "--top", "1")
+        assert "aten::mm" in shown.stdout
+        assert "aten::add" not in shown.stdout
+        assert str(into) in shown.stdout
+
+        endless = ("--output-tokens", str(profiled.ENDLESS), "--kubeconfig", str(plane.kubeconfig))
+        ended = subprocess.Popen(  # noqa: S603 - ours
+            [str(Path(sys.executable).parent / "stoker"), *words, *endless],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        wait_for("it records", lambda: replica.state().get("profile") == "Recording", 60)
+        assert not replica.is_ready()
+        ended.send_signal(signal.SIGINT)
+        output, _ = ended.communicate(timeout=60)
+        assert ended.returncode == 130, output
+        wait_for("the replica is back", replica.is_ready, 25)
+        wait_for("the files to go", lambda: not list((tmp_path / "traces").iterdir()), 30)

@@ -19,14 +19,23 @@ from stoker_worker.events import (
     Probe,
     ProbeAnswered,
     ProbeFailed,
+    ProfileDone,
+    ProfileEnough,
+    ProfileHeard,
+    ProfilerStarted,
+    ProfilerStopped,
+    ProfileWanted,
     Sample,
     Sampled,
+    StartProfiler,
+    StopProfiler,
     TakeSample,
     TerminateEngine,
     TerminateRequested,
     Tick,
 )
 from stoker_worker.lifecycle import UNKILLABLE_S, begin, step
+from stoker_worker.profiling import LEASE_S
 from stoker_worker.state import Phase
 
 CONFIG = WorkerConfig("vllm", "/models/m", ["m"], start_deadline_s=60, warmup_deadline_s=30)
@@ -54,6 +63,17 @@ WORLD = st.one_of(
     st.none().map(Sampled),
     SAMPLES.map(Sampled),
     st.just(TerminateRequested()),
+    st.sampled_from(
+        [
+            ProfileWanted("a", 1),
+            ProfileHeard("a"),
+            ProfileEnough("a"),
+            ProfileDone("a"),
+            ProfilerStarted(),
+            ProfilerStarted("no"),
+            ProfilerStopped(),
+        ]
+    ),
     st.sampled_from([None, Termination(TerminationReason.MODEL_CORRUPT, "bad")]).map(ModelJudged),
 )
 MOMENTS = st.lists(st.tuples(st.floats(0, 4), WORLD), max_size=120)
@@ -67,7 +87,7 @@ class World:
         self.state = replace(begin(0.0), unproven=unproven)
         self.unproven = unproven
         self.judged = not unproven
-        self.asked = {CheckHealth: 0, Probe: 0, TakeSample: 0}
+        self.asked = {CheckHealth: 0, Probe: 0, TakeSample: 0, StartProfiler: 0, StopProfiler: 0}
         self.exits: list[Exit] = []
         self.killed = self.terminated = 0
         self.answers = self.terminates = 0
@@ -77,6 +97,8 @@ class World:
             (CheckHealth, HealthAnswered),
             (Probe, (ProbeAnswered, ProbeFailed)),
             (TakeSample, Sampled),
+            (StartProfiler, ProfilerStarted),
+            (StopProfiler, ProfilerStopped),
         ):
             if isinstance(event, answers):
                 if not self.asked[question]:
@@ -131,6 +153,27 @@ def test_promises_hold_in_every_life(moments: list[tuple[float, Event]], *, unpr
     for wait, event in moments:
         world.pass_time(wait)
         world.feed(event)
+
+
+@settings(deadline=None)
+@given(moments=MOMENTS)
+def test_promises_hold_whenever_a_trace_is_wanted(moments: list[tuple[float, Event]]) -> None:
+    """And whatever its client does, the replica is not left behind."""
+    world = World()
+    begun: list[Event] = [Tick(), HealthAnswered(healthy=True), ProbeAnswered()]
+    for event in [*begun, ProfileWanted("a", 1)]:
+        world.feed(event)
+    assert world.state.phase is Phase.PROFILING
+    for wait, event in moments:
+        world.pass_time(wait)
+        world.feed(event)
+    for _ in range(3):
+        world.pass_time(max(LEASE_S, CONFIG.settle_s + CONFIG.drain_s) + 2)
+        for answer in (ProfilerStarted(), ProfilerStopped()):
+            world.feed(answer)
+    assert world.state.phase is not Phase.PROFILING
+    world.pass_time(LEASE_S + 2)
+    assert world.state.profile is None or world.killed
 
 
 @settings(deadline=None)

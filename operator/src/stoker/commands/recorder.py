@@ -133,7 +133,11 @@ class Recorder:
     async def save(self, file: File, path: Path, tell: Callable[[int], None]) -> None:
         """A large one, into a file that does not exist yet; `tell` is told bytes."""
         with path.open("xb") as target:
-            await self._pieces(file, target.write, tell)
+            try:
+                await self._pieces(file, target.write, tell)
+            except BaseException:
+                _remove(path)  # half a trace is none
+                raise
 
     async def _pieces(
         self, file: File, write: Callable[[bytes], object], tell: Callable[[int], None]
@@ -192,3 +196,7 @@ class Recorder:
     def _lost(self, body: bytes) -> CommandError:
         said = " ".join(body.decode("utf-8", "replace").split())[:200]
         return CommandError(f"pod {self.pod}: the trace is lost: {said}", Exit.UNHEALTHY)
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)

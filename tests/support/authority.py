@@ -20,6 +20,7 @@ class Authority:
     """OpenSSL with P-256 keys, good for two days, all in one folder."""
 
     folder: Path
+    names: str = NAMES  # of whoever serves
 
     @property
     def certificate(self) -> str:
@@ -44,7 +45,7 @@ class Authority:
         """Make a key pair."""
         self._make_key(name)
         request, extensions = self._file(f"{name}.csr"), self._file(f"{name}.ext")
-        extensions.write_text(f"{USAGE}\n{NAMES}\n")
+        extensions.write_text(f"{USAGE}\n{self.names}\n")
         key = self._file(f"{name}.key")
         run("openssl", "req", "-new", "-key", key, "-subj", subject, "-out", request)
         run(

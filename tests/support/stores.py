@@ -1,4 +1,4 @@
-"""Real stores on loopback: MinIO for S3, and the distribution registry for OCI.
+"""Real stores on this machine: MinIO for S3, and the distribution registry for OCI.
 
 Each is a process that ends with its `with`, and with the one who started it.
 """
@@ -43,15 +43,16 @@ class _Store:
     program: str
     health: str
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str = LOOPBACK) -> None:
         self.folder = folder
+        self.host = host
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def netloc(self) -> str:
         """HOST:PORT."""
-        return f"{LOOPBACK}:{self.port}"
+        return f"{self.host}:{self.port}"
 
     @property
     def url(self) -> str:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.integration.operator.cachejobs import CacheJobs, ProgressPage, make_volume, result
-from tests.integration.operator.support import OperatorProcess, least_rights, wait_for
+from tests.integration.operator.support import (
+    OperatorProcess,
+    add_node,
+    least_rights,
+    service,
+    wait_for,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,3 +44,80 @@ def test_a_restart_at_any_point_costs_nothing(
         wait_for("it leads", process.leads)
         assert cache.status["phase"] == "Ready"
         assert not cache.jobs()
+
+
+def test_a_lost_node_takes_its_copy_along_and_comes_back_empty(
+    plane: ControlPlane, tmp_path: Path, namespace: str
+) -> None:
+    user, pool = least_rights(plane), {"example.com/pool": namespace}
+    lost, other = f"{namespace}-lost", f"{namespace}-other"
+    for node in (lost, other):
+        add_node(plane, node, pool)
+    cache = CacheJobs(plane, namespace)
+
+    def ready(shown: str) -> bool:
+        return cache.condition()[0] == "True" and cache.status["nodes"]["shown"] == shown
+
+    # Nodes are listed once a minute, and at once by an operator that starts.
+    with OperatorProcess(plane, tmp_path, name="one", kubeconfig=user):
+        kept = make_volume(plane, "ReadWriteMany", **pool)
+        storage = {"perNode": {"storageClassName": kept}}
+        cache.make(storage=storage, preload={"nodes": {"matchLabels": pool}})
+        cache.resolve()
+        for node in (lost, other):
+            cache.end("fetch", result("fetch"), node=node)
+        wait_for("both nodes have it", lambda: ready("2/2"))
+        held = cache.status
+    plane.kubectl("delete", "node", lost)
+    with OperatorProcess(plane, tmp_path, name="two", kubeconfig=user):
+        wait_for("the lost one is not waited for", lambda: ready("1/1"))
+        assert cache.wait_phase("Ready")["digest"] == held["digest"]
+        assert [each["name"] for each in cache.status["nodes"]["list"]] == [other]
+        assert not cache.jobs(), "the other node's copy is left as it is"
+    add_node(plane, lost, pool)  # a new machine under the old name: nothing is on it
+    with OperatorProcess(plane, tmp_path, name="three", kubeconfig=user):
+        cache.pod("fetch", lost)
+        assert [
+            job["metadata"]["annotations"]["stoker.dev/node"] for job in cache.jobs("fetch")
+        ] == [lost]
+        assert ready("1/2"), "services use the other node's meanwhile"
+        cache.end("fetch", result("fetch"), node=lost)
+        wait_for("both nodes have it again", lambda: ready("2/2"))
+    for node in (lost, other):
+        plane.kubectl("delete", "node", node)
+
+
+def test_lists_are_read_by_nobody_where_the_administrator_says_so(
+    plane: ControlPlane, tmp_path: Path, namespace: str
+) -> None:
+    user = least_rights(plane)
+    plane.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": "models",
+                "namespace": namespace,
+                "labels": {"stoker.dev/preload": "true"},
+            },
+            "data": {"preload-models": "- {name: listed, uri: hf://org/listed}\n"},
+        }
+    )
+
+    def caches() -> dict[str, str]:
+        items = plane.get("mc", "-n", namespace)["items"]
+        return {item["metadata"]["name"]: item["spec"]["model"]["uri"] for item in items}
+
+    off = {"models": {"preload": False}}
+    with OperatorProcess(plane, tmp_path, name="off", kubeconfig=user, config=off) as process:
+        wait_for("it leads", process.leads)
+        plane.apply(service("chat", namespace, model={"uri": "hf://org/tiny"}))
+        # A service's own model comes as ever.
+        wait_for("its cache", lambda: list(caches().values()) == ["hf://org/tiny"])
+        (own,) = caches()
+        job = CacheJobs(plane, namespace, own)
+        job.resolve()
+        wait_for("it goes on", lambda: job.condition("Resolved")[0] == "True")
+        assert set(caches()) == {own}
+    with OperatorProcess(plane, tmp_path, name="on", kubeconfig=user):
+        wait_for("the list is read", lambda: set(caches()) == {own, "listed"})

@@ -151,7 +151,7 @@ def warmed(body: Mapping[str, Any]) -> Ending | None:
         wanted = cache.nodes_wanted
         if wanted is not None and (cache.nodes_ready or 0) < wanted:
             return None
-        where = "" if wanted is None else f", on {wanted} nodes"
+        where = "" if wanted is None else f", on {wanted} node{'s' if wanted > 1 else ''}"
         whole_ = "" if cache.bytes is None else f" with {size(cache.bytes)}"
         kept = f"claim {cache.claim}, models/{cache.folder}"
         if cache.image is not None:

@@ -2,32 +2,24 @@
 
 import pytest
 
-from charts.observability import names
 from charts.observability.dialects import HISTOGRAMS, SINGLES
 from charts.observability.metric import Metric
-from stoker.telemetry import dialects, timings
+from stoker.telemetry import dialects
 
 
-@pytest.mark.parametrize(
-    ("metric", "series"),
-    [
-        (names.REQUESTS_RUNNING, dialects.RUNNING),
-        (names.REQUESTS_WAITING, dialects.WAITING),
-        (names.KV_CACHE_USAGE, dialects.KV_CACHE),
-    ],
-    ids=str,
-)
-def test_what_scaling_reads_is_recorded(metric: Metric, series: dialects.Series) -> None:
-    of_vllm = [each.series for each in SINGLES[metric] if each.series.startswith("vllm:")]
-    assert of_vllm == list(series.metrics)
-
-
-@pytest.mark.parametrize(
-    ("metric", "series"), [(names.TTFT, timings.TTFT), (names.ITL, timings.ITL)], ids=str
-)
-def test_what_latency_targets_read_is_recorded(metric: Metric, series: tuple[str, ...]) -> None:
-    of_vllm = [each.series for each in HISTOGRAMS[metric] if each.series.startswith("vllm:")]
-    assert of_vllm == [f"vllm:{name}" for name in series]
+def test_there_is_one_table() -> None:
+    """Each series of the operator's is recorded, but for what is only told as a share."""
+    series = {
+        each.metrics
+        for each in vars(dialects).values()
+        if isinstance(each, dialects.Series) and each != dialects.SPEC_ACCEPTANCE
+    }
+    recorded = [
+        tuple(spelling.series for spelling in spellings)
+        for spellings in (*HISTOGRAMS.values(), *SINGLES.values())
+    ]
+    assert set(recorded) == series
+    assert len(set(recorded)) == len(recorded)
 
 
 @pytest.mark.parametrize("metric", [*HISTOGRAMS, *SINGLES], ids=str)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,6 +53,14 @@ def made(load: Load = LOAD) -> dict[str, Any]:
     replica = benchjob.replica_of(SPEC)
     assert replica is not None
     return benchjob.job("chat", "llama", replica, load, 600)
+
+
+def test_an_engine_that_brings_no_tool_is_not_measured() -> None:
+    replica = benchjob.replica_of(SPEC)
+    assert replica is not None
+    assert benchjob.why_not(replica) == ""
+    other = replace(replica, config=replace(CONFIG, engine="sglang"))
+    assert "not known for this engine (sglang)" in benchjob.why_not(other)
 
 
 def test_the_job_has_the_replicas_image_and_model_and_no_accelerator() -> None:

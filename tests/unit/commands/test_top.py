@@ -35,10 +35,8 @@ INF = math.inf
 
 
 def engine(uid: str, tokens: float = 0.0, **values: Any) -> EngineSample:
-    timings = Timings(first_tokens=tokens / 10, gaps=tokens)
-    return EngineSample(
-        uid, running=2, waiting=1, timings=timings, uid=uid, **{"kv_cache": 0.25, **values}
-    )
+    told = {"kv_cache": 0.25, "timings": Timings(first_tokens=tokens / 10, gaps=tokens), **values}
+    return EngineSample(uid, running=2, waiting=1, uid=uid, **told)
 
 
 def frontend(uid: str, total: float, held: int = 0) -> FrontendSample:
@@ -73,6 +71,14 @@ def test_rates_are_what_came_between_two_looks() -> None:
     assert row.tokens_per_second == pytest.approx(11)  # first tokens count too
     assert (row.queue, row.running, row.kv_cache) == (5, 4, 0.75)
     assert row.queue_age_seconds is None
+
+
+def test_tokens_that_an_engine_does_not_tell_are_said_to_be_unknown() -> None:
+    row = rates.of_pods(
+        ROW, look(10.0, engine("e1", timings=None)), look(20.0, engine("e1", timings=None))
+    )
+    assert (row.running, row.tokens_per_second) == (2, None)
+    assert row.note == "e1: its tokens per second are not known for this engine"
 
 
 def test_one_look_has_no_rates() -> None:

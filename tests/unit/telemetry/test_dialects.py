@@ -1,4 +1,4 @@
-"""What versions of vLLM call a number, and what the worker passes on of it."""
+"""What engines and their versions call a number, and what the worker passes on of it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from stoker.catalog.load import builtin_engines
 from stoker.telemetry import dialects
 from stoker.telemetry.parse import MetricAbsentError, SampleError, engine_sample
 from stoker.telemetry.timings import timings_of
@@ -49,7 +50,8 @@ def test_the_workers_page_says_the_same_as_the_engines(text: str) -> None:
 
 
 def test_every_name_that_is_read_is_passed_on() -> None:
-    names = {name for series in dialects.SERIES for name in series.metrics}
+    spelt = [each for series in dialects.SERIES for each in series.spellings]
+    names = {each.metric for each in spelt if each.engine == "vllm"}
     for name in sorted(names | {dialects.CACHE_CONFIG}):
         line = f'{name}{{engine="0"}} 3.0\n'
         assert Vllm().load_lines(line.encode()) == line.encode()
@@ -73,12 +75,67 @@ def test_buckets_of_the_two_times_are_passed_on() -> None:
 
 @pytest.mark.parametrize("series", [dialects.RUNNING, dialects.WAITING])
 def test_an_absent_series_is_named_with_the_engines_version(series: dialects.Series) -> None:
-    (metric,) = series.metrics
+    (metric,) = (each.metric for each in series.spellings if each.engine == "vllm")
     text = page(RECORDED.replace(f"{metric}{{", "vllm:something_new{"))
     with pytest.raises(MetricAbsentError, match=rf"version 0\.32\.0\) does not report {metric}"):
         engine_sample("pod", text, "uid-1")
     with pytest.raises(MetricAbsentError, match=f"its engine does not report {metric}"):
         engine_sample("pod", RECORDED.replace(f"{metric}{{", "vllm:something_new{"))
+
+
+def engine_page(engine: str) -> str:
+    """What an engine of that dialect shows of the numbers that scaling reads."""
+    lines = ["# TYPE some_gauge gauge", "some_gauge 4"]
+    for series, value in zip(dialects.SERIES, (3, 2, 0.5), strict=True):
+        name = next((each.metric for each in series.spellings if each.engine == engine), None)
+        if name is not None:
+            lines.append(f'{name}{{rank="0"}} {value}')
+    ttft = next((each.metric for each in dialects.TTFT.spellings if each.engine == engine), None)
+    if ttft is not None:
+        lines += [
+            f'{ttft}_bucket{{le="{edge}"}} {count}' for edge, count in (("0.1", 1), ("+Inf", 2))
+        ]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("engine", "kv", "times"),
+    [
+        ("vllm", 0.5, 2),
+        ("sglang", 0.5, 2),
+        ("tensorrt-llm", 0.5, 2),
+        ("lmdeploy", 0.5, 2),
+        ("tgi", None, 0),
+    ],
+)
+def test_every_dialect_is_read_by_the_way_that_scaling_reads(
+    engine: str, kv: float | None, times: int
+) -> None:
+    found = engine_sample("pod", engine_page(engine), histograms=True)
+    assert (found.running, found.waiting, found.kv_cache) == (3, 2, kv)
+    assert len(found.ttft) == times
+    assert found.timings is None, "a part of them would look like all"
+
+
+def test_every_name_is_somebodys() -> None:
+    series = [each for each in vars(dialects).values() if isinstance(each, dialects.Series)]
+    assert len(series) >= 18
+    known = {*builtin_engines()}
+    for each in series:
+        assert {spelling.engine for spelling in each.spellings} <= known
+        assert len(set(each.metrics)) == len(each.metrics)
+
+
+def test_what_another_engine_lacks_is_told_in_its_own_names() -> None:
+    text = "sglang:num_running_reqs 3\n"
+    with pytest.raises(MetricAbsentError, match="report sglang:num_queue_reqs") as absent:
+        engine_sample("pod", text)
+    assert "vllm" not in str(absent.value)
+    assert (
+        dialects.KV_CACHE.absent("tgi")
+        == "share of the KV cache in use under a name that Stoker knows"
+    )
+    assert dialects.not_known("tgi") == "not known for this engine (tgi)"
 
 
 def test_an_engine_without_statistics_lacks_a_series() -> None:

@@ -156,6 +156,9 @@ class Run:
             specs = [mapping(each.get("spec")) for each in pods]
         for spec in specs:
             replica = benchjob.replica_of(spec)
+            cannot = "" if replica is None else benchjob.why_not(replica)
+            if cannot:
+                raise CommandError(f"{self.key}: {cannot}", Exit.REFUSED)
             if replica is not None:
                 return replica
         raise CommandError(

@@ -17,11 +17,14 @@ from stoker.commands.statuses import mapping, mappings, number, text, whole
 from stoker.naming import Component
 from stoker.quantity import parse_duration
 from stoker.render.pods import container_security, pod_security
+from stoker.telemetry.dialects import not_known
 from stoker_worker import contract
 from stoker_worker.contract import ContractError, WorkerConfig
 
 LABEL: Final = "stoker.dev/bench"
 CONTAINER: Final = "bench"
+# Whose images bring the tool.
+ENGINE: Final = "vllm"
 MARK: Final = "STOKER-BENCH "
 # How long the cluster keeps a job that nobody removes.
 KEEP_S: Final = 3600
@@ -85,6 +88,17 @@ def replica_of(spec: Mapping[str, Any]) -> Replica | None:
                     return None
                 return Replica(spec, container, config)
     return None
+
+
+def why_not(replica: Replica) -> str:
+    """Why this replica cannot be measured so; empty where it can."""
+    engine = replica.config.engine
+    if engine == ENGINE:
+        return ""
+    return (
+        f"how to put load on it is {not_known(engine)}: the tool is {ENGINE}'s, which other images "
+        "do not bring. Put load on its address with a tool of yours"
+    )
 
 
 def arguments(service: str, replica: Replica, load: Load) -> list[str]:

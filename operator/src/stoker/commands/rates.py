@@ -85,6 +85,9 @@ def of_pods(row: Row, first: Look | None, last: Look | None) -> Row:
             queue=sum(each.held for each in frontends) + sum(each.waiting for each in engines),
             queue_age_seconds=None,
         )
+    untold = next((each.pod for each in engines if each.timings is None), None)
+    if untold is not None:
+        told = replace(told, note=f"{untold}: its tokens per second are not known for this engine")
     shares = [each.kv_cache for each in engines if each.kv_cache is not None]
     told = replace(
         told,

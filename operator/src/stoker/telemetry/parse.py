@@ -19,7 +19,7 @@ from typing import Any, Final
 from stoker.model.load import EngineSample, FrontendSample
 from stoker.telemetry import dialects
 from stoker.telemetry.dialects import Series
-from stoker.telemetry.timings import ITL, TTFT, buckets_of, timings_of
+from stoker.telemetry.timings import buckets_of, timings_of
 
 _NUMBERS: Final = frozenset(
     {name for series in dialects.SERIES for name in series.metrics}
@@ -28,6 +28,8 @@ _NUMBERS: Final = frozenset(
 _LABELLED: Final = frozenset({dialects.CACHE_CONFIG, dialects.PAGE_INFO})
 _WANTED: Final = tuple(sorted(_NUMBERS | _LABELLED))
 _LABEL: Final = re.compile(r'([a-z_]+)="([^"]*)"')
+# Whose names are told where a page is in nobody's dialect: the engine that Stoker starts.
+_DEFAULT: Final = "vllm"
 # One line per data-parallel rank; more than this is no engine.
 _LINES_LIMIT: Final = 512
 # No service has a billion requests in flight; such a number is a broken counter.
@@ -43,9 +45,9 @@ class SampleError(ValueError):
 class MetricAbsentError(SampleError):
     """A page of metrics lacks a series without which nothing can be decided."""
 
-    def __init__(self, series: Series, version: str) -> None:
-        engine = f"its engine (version {version})" if version else "its engine"
-        super().__init__(f"{engine} does not report {series.absent()}")
+    def __init__(self, series: Series, engine: str, version: str) -> None:
+        its = f"its engine (version {version})" if version else "its engine"
+        super().__init__(f"{its} does not report {series.absent(engine)}")
         self.version = version
 
 
@@ -80,8 +82,8 @@ def engine_sample(pod: str, text: str, uid: str = "", *, histograms: bool = Fals
         timings=timings_of(text),
         uid=uid,
         started=max(values.get(dialects.ENGINE_START, (0.0,))) or None,
-        ttft=buckets_of(text, TTFT) if histograms else (),
-        itl=buckets_of(text, ITL) if histograms else (),
+        ttft=buckets_of(text, dialects.TTFT) if histograms else (),
+        itl=buckets_of(text, dialects.ITL) if histograms else (),
     )
 
 
@@ -163,12 +165,13 @@ def _count(
         return round(sum(found))
     if not about and not _is_metrics(text):
         raise SampleError("the answer is no page of metrics")
-    raise MetricAbsentError(series, about.get("version", ""))
+    engine = about.get("engine") or dialects.engine_of(text.splitlines()) or _DEFAULT
+    raise MetricAbsentError(series, engine, about.get("version", ""))
 
 
 def _is_metrics(text: str) -> bool:
     """Whether this is Prometheus' text format, as far as its first comment tells."""
-    return text.startswith(("# HELP ", "# TYPE ", "vllm:")) or "\n# TYPE " in text
+    return text.startswith(("# HELP ", "# TYPE ", *dialects.PREFIXES)) or "\n# TYPE " in text
 
 
 def _kv_tokens(lines: list[str] | tuple[()]) -> int | None:

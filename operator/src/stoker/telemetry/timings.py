@@ -5,17 +5,19 @@ passed over by their beginning alone. `inter_token_latency_seconds` was once cal
 `time_per_output_token_seconds`, and some versions write both, with the same numbers. What of a
 prompt was computed is not told by old versions: then all of it was.
 
-Scaling does not need these numbers, so nothing that is wrong with them may cost it a sample: what
-is absent, negative, infinite or not a number gives no timings at all, and no error.
+Sums and counts are vLLM's alone, since there all of them are of the same requests; buckets are of
+every dialect (`dialects`). Scaling does not need these numbers, so nothing that is wrong with them
+may cost it a sample: what is absent, negative, infinite or not a number gives no timings at all,
+and no error.
 """
 
 import itertools
 import math
 import re
-from collections.abc import Iterable
 from typing import Final
 
 from stoker.model.timing import Buckets, Timings
+from stoker.telemetry.dialects import Series
 
 _NAMES: Final = {
     "vllm:time_to_first_token_seconds_count": "first_tokens",
@@ -32,8 +34,6 @@ _NAMES: Final = {
     "vllm:num_preemptions_total": "preemptions",
 }
 _LINES: Final = tuple(_NAMES)
-TTFT: Final = ("time_to_first_token_seconds",)
-ITL: Final = ("inter_token_latency_seconds", "time_per_output_token_seconds")
 _LE: Final = re.compile(r'[{,]le="([^"]*)"')
 # One line per name and data parallel rank; more than this is no engine.
 _LINES_LIMIT: Final = 8192
@@ -70,14 +70,14 @@ def timings_of(text: str) -> Timings | None:
     return Timings(**found)
 
 
-def buckets_of(text: str, names: Iterable[str]) -> Buckets:
-    """One histogram, of the first of these names that is there; empty where none makes sense.
+def buckets_of(text: str, series: Series) -> Buckets:
+    """One histogram, by the first of its names that is there; empty where none makes sense.
 
     Ranks of one replica are added up.
     """
-    for name in names:
+    for name in series.metrics:
         counts: dict[float, float] = {}
-        beginning = f"vllm:{name}_bucket{{"
+        beginning = f"{name}_bucket{{"
         lines = [line for line in text.splitlines() if line.startswith(beginning)]
         for line in lines[:_LINES_LIMIT]:
             labels, _, rest = line.rpartition("}")

@@ -15,6 +15,7 @@ from stoker.commands.doctor.figures import Figures, Page, figures_of, totals
 from stoker.commands.doctor.theory import Theory, theory_of
 from stoker.model.sizing import Configuration
 from stoker.planner.calibration import calibration_of
+from stoker.telemetry import dialects
 from stoker_worker import modelfacts
 from tests.support.families import FAMILIES
 
@@ -222,13 +223,89 @@ def test_what_a_page_does_not_tell_is_not_known_and_no_zero() -> None:
     assert found is not None
     assert found.running == 1
     told = {name for name, value in asdict(found).items() if value is not None}
-    assert told == {"replicas", "seconds", "running"}
+    about = {"engine", "tells_prefix", "tells_drafts"}
+    assert told - about == {"replicas", "seconds", "running"}
+    assert (found.engine, found.tells_prefix, found.tells_drafts) == ("vllm", False, False)
     assert figures_of([]) is None
     assert figures_of([(Page(0, "<html>"), Page(5, "<html>"))]) is None
     restarted = figures_of([(page(0, 2), page(5, 1))])
     assert restarted is not None
     assert restarted.generated is restarted.itl_s is restarted.flops is None
     assert totals("vllm:x{ 1") == {}
+
+
+def spoken(engine: str, factor: float) -> str:
+    """A page with every number that this dialect has."""
+    values: dict[dialects.Series, float] = {
+        dialects.RUNNING: 4,
+        dialects.WAITING: 2,
+        dialects.KV_CACHE: 0.5,
+        dialects.GENERATION_TOKENS: 10_000 * factor,
+        dialects.PROMPT_TOKENS: 20_000 * factor,
+        dialects.REQUESTS_FINISHED: 100 * factor,
+        dialects.PREFIX_CACHE_HITS: 5_000 * factor,
+        dialects.SPEC_DRAFT_TOKENS: 4_000 * factor,
+        dialects.SPEC_ACCEPTED_TOKENS: 1_000 * factor,
+        dialects.SPEC_ACCEPTANCE: 0.25,
+    }
+    lines = {}
+    for series, value in values.items():
+        name = next((each.metric for each in series.spellings if each.engine == engine), None)
+        if name is not None:
+            lines[name] = value
+    for series, seconds in ((dialects.TTFT, 10), (dialects.ITL, 99)):
+        name = next((each.metric for each in series.spellings if each.engine == engine), None)
+        if name is not None:
+            lines |= {f"{name}_sum": seconds * factor, f"{name}_count": 100 * factor}
+    return "".join(f'{name}{{rank="0"}} {value}\n' for name, value in lines.items())
+
+
+@pytest.mark.parametrize(
+    ("engine", "kv", "first", "prefix", "acceptance"),
+    [
+        ("sglang", 0.5, 0.1, 0.25, 0.25),
+        ("tensorrt-llm", 0.5, 0.1, 0.25, 0.25),
+        ("lmdeploy", 0.5, 0.1, None, 0.25),
+        ("tgi", None, None, None, None),
+    ],
+)
+def test_other_dialects_are_read_and_what_they_lack_is_said(
+    engine: str,
+    kv: float | None,
+    first: float | None,
+    prefix: float | None,
+    acceptance: float | None,
+) -> None:
+    found = figures_of([(Page(0, spoken(engine, 1)), Page(10, spoken(engine, 1.1)))])
+    assert found is not None
+    assert (found.engine, found.running, found.waiting, found.kv) == (engine, 4, 2, kv)
+    assert found.generated == pytest.approx(100)
+    assert found.prompts == pytest.approx(200)
+    assert (found.prompt_tokens, found.generated_tokens) == pytest.approx((200, 100))
+    assert found.itl_s == pytest.approx(0.99)
+    assert found.ttft_s == (None if first is None else pytest.approx(first))
+    assert (found.prefix_hits, found.acceptance) == (prefix, acceptance)
+    unknown = f"not known for this engine ({engine})"
+    said = advice("prefix-cache", found, theory()).words
+    assert (unknown in said) == (prefix is None)
+    said = advice("speculation", found, theory(**SPECULATING)).words
+    assert (unknown in said) == (acceptance is None)
+
+
+def test_an_engine_of_no_dialect_is_not_idle_but_not_known() -> None:
+    strange = "# TYPE my_requests gauge\nmy_requests 7\n"
+    found = figures_of([(Page(0, strange), Page(5, strange))])
+    assert found is not None
+    assert not found.idle
+    bound = bound_of(found, theory())
+    assert bound.name == "not known"
+    assert "its metrics are in no dialect of Stoker" in bound.words
+    of = theory(compile=False, prefix_caching=True, **SPECULATING)
+    for name in ("weights", "prefix-cache", "batch", "eager", "speculation"):
+        each = advice(name, found, of)
+        assert each.judgement is Judgement.UNKNOWN, each
+        assert "0%" not in each.words
+        assert "nobody waits" not in each.words
 
 
 def test_a_status_tells_the_theory_or_it_is_not_known() -> None:

@@ -10,12 +10,13 @@ from enum import StrEnum
 from typing import Any, Final
 
 from stoker.commands import statuses
-from stoker.commands.doctor.bounds import Bound, shares
+from stoker.commands.doctor.bounds import UNKNOWN, Bound, shares
 from stoker.commands.doctor.figures import ENOUGH_TOKENS, Figures
 from stoker.commands.doctor.theory import BANDWIDTH, Theory
 from stoker.model.sizing import GIB
 from stoker.planner.memory import stored_bytes
 from stoker.planner.time import Pace
+from stoker.telemetry.dialects import not_known
 
 # What is worth a restart, as with offers: a tenth.
 _WORTH: Final = 0.9
@@ -71,6 +72,8 @@ def _weights(case: Case) -> Advice:
         return told.well("the weights are quantized")
     if figures is None:
         return told.unknown(_NOT_READ)
+    if case.bound.name == UNKNOWN:
+        return told.unknown(f"what bounds it is not known: {case.bound.words}")
     if case.bound.name != BANDWIDTH:
         return told.well(f"reading memory does not bound it ({case.bound.name})")
     now = theory.token_s(figures)
@@ -103,6 +106,8 @@ def _prefix(case: Case) -> Advice:
     if case.theory is None:
         return told.unknown(_NO_PLAN)
     if case.theory.configuration.prefix_caching:
+        if not figures.tells_prefix:
+            return told.unknown(f"it is on; what it finds is {not_known(figures.engine)}")
         if figures.prefix_hits is None:
             return told.well("it is on; too few prompts came to say what it finds")
         return told.well(f"it is on, and finds {figures.prefix_hits:.0%} of the prompts' tokens")
@@ -127,19 +132,22 @@ def _places(case: Case) -> Advice:
     figures, theory = case.figures, case.theory
     if figures is None:
         return told.unknown(_NOT_READ)
-    if theory is None or figures.running is None:
+    if theory is None:
         return told.unknown(_NO_PLAN)
+    if figures.running is None or figures.waiting is None:
+        return told.unknown(f"what runs and what waits is {not_known(figures.engine)}")
     places = theory.configuration.max_num_seqs
-    if not figures.waiting or figures.waiting < 1 or figures.running < places:
+    if figures.waiting < 1 or figures.running < places:
         return told.well(f"{figures.running:.0f} of {places} places are taken, and nobody waits")
     used = max((share for share in shares(figures, theory) if share is not None), default=None)
     if used is None:
         return told.unknown("requests wait for places, and how busy the accelerator is, is not")
     if used >= _IDLE or (figures.kv or 0.0) >= _IDLE:
         return told.well(f"all {places} places are taken, and so is the accelerator")
+    kept = "" if figures.kv is None else f" and the KV cache is {figures.kv:.0%} full"
     return told.gain(
         f"all {places} places are taken and {figures.waiting:.0f} requests wait, while the "
-        f"accelerator does {used:.0%} of its peak and the KV cache is {figures.kv or 0:.0%} full",
+        f"accelerator does {used:.0%} of its peak{kept}",
         f"optimization.batching.maxNumSeqs: {places * 2}",
         places=places,
         used=used,
@@ -155,6 +163,8 @@ def _eager(case: Case) -> Advice:
         return told.well("the model is compiled")
     if figures is None:
         return told.unknown(_NOT_READ)
+    if figures.running is None:
+        return told.unknown(f"it is on; what runs is {not_known(figures.engine)}")
     if figures.idle:
         return told.unknown("it is on, and no request came that would show what it costs")
     now = theory.token_s(figures)
@@ -180,7 +190,9 @@ def _speculation(case: Case) -> Advice:
         return told.well("nothing is guessed")
     if figures is None:
         return told.unknown(_NOT_READ)
-    if figures.acceptance is None or figures.running is None:
+    if figures.running is None or not figures.tells_drafts:
+        return told.unknown(f"what is guessed is {not_known(figures.engine)}")
+    if figures.acceptance is None:
         return told.unknown(f"fewer than {ENOUGH_TOKENS:.0f} tokens were guessed so far")
     if figures.drafting is False:
         return told.well(f"nothing is guessed at this load ({figures.running:.0f} running)")

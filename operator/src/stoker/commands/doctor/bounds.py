@@ -12,6 +12,7 @@ from typing import Final
 
 from stoker.commands.doctor.figures import Figures
 from stoker.commands.doctor.theory import BANDWIDTH, COMPUTE, HOST, NETWORK, Theory
+from stoker.telemetry.dialects import not_known
 
 KV: Final = "KV capacity"
 QUEUE: Final = "queue"
@@ -40,6 +41,8 @@ def bound_of(figures: Figures | None, theory: Theory | None) -> Bound:
     """The first that answers."""
     if figures is None:
         return Bound(UNKNOWN, "the engines' own numbers could not be read", basis="")
+    if not figures.known:
+        return Bound(UNKNOWN, f"what it computes is {not_known(figures.engine)}", basis="")
     for check in _CHECKS:
         found = check(figures, theory)
         if found is not None:
@@ -68,14 +71,13 @@ def _kv(figures: Figures, _: Theory | None) -> Bound | None:
     pressed = bool(figures.waiting and figures.waiting >= 1) or bool(figures.preemptions)
     if figures.kv is None or figures.kv < _KV_FULL or not pressed:
         return None
-    told = {"kvCacheUsage": figures.kv, "waiting": figures.waiting or 0.0}
+    told = {"kvCacheUsage": figures.kv}
+    words = f"the KV cache is {figures.kv:.0%} full"
+    if figures.waiting is not None:
+        told["waiting"] = figures.waiting
+        words += f" and {figures.waiting:.0f} requests wait"
     pushed = f", {figures.preemptions:.2g} preemptions/s" if figures.preemptions else ""
-    return Bound(
-        KV,
-        f"the KV cache is {figures.kv:.0%} full and {figures.waiting or 0:.0f} requests "
-        f"wait{pushed}",
-        figures=told,
-    )
+    return Bound(KV, f"{words}{pushed}", figures=told)
 
 
 def _queue(figures: Figures, theory: Theory | None) -> Bound | None:

@@ -12,19 +12,11 @@ from typing import Final
 from prometheus_client.parser import text_string_to_metric_families
 
 from stoker.telemetry import dialects
+from stoker.telemetry.dialects import Series
 from stoker.telemetry.timings import timings_of
 
 # Of the picker: how much of a prompt's beginning it has sent on before, as a histogram of shares.
 REPEATED: Final = "inference_extension_prefix_indexer_hit_ratio"
-_QUERIES: Final = ("vllm:prefix_cache_queries_total", "vllm:gpu_prefix_cache_queries_total")
-_HITS: Final = ("vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total")
-_DRAFTED: Final = ("vllm:spec_decode_num_draft_tokens_total",)
-_ACCEPTED: Final = ("vllm:spec_decode_num_accepted_tokens_total",)
-_GENERATED: Final = ("vllm:generation_tokens_total",)
-_PROMPTS: Final = ("vllm:prompt_tokens_total",)
-_FLOPS: Final = ("vllm:estimated_flops_per_gpu_total",)
-_READ: Final = ("vllm:estimated_read_bytes_per_gpu_total",)
-_WRITTEN: Final = ("vllm:estimated_write_bytes_per_gpu_total",)
 # Fewer tokens than this say nothing of a share.
 ENOUGH_TOKENS: Final = 1000.0
 
@@ -61,11 +53,19 @@ class Figures:
     bandwidth: float | None = None  # bytes per second, of one accelerator
     cpu: float | None = None  # cores in use, of the busiest engine
     cpu_limit: float | None = None  # cores that it may use
+    engine: str = "vllm"  # whose dialect the pages are in; empty where they are in nobody's
+    tells_prefix: bool = True  # whether the pages have what is found in the prefix cache
+    tells_drafts: bool = True  # and what was guessed
+
+    @property
+    def known(self) -> bool:
+        """Whether the engine tells anything of its load under a name that Stoker knows."""
+        return any(each is not None for each in (self.running, self.waiting, self.generated))
 
     @property
     def idle(self) -> bool:
-        """Whether nothing was asked for."""
-        return not self.running and not self.waiting and not self.generated
+        """Whether it is known that nothing was asked for."""
+        return self.known and not (self.running or self.waiting or self.generated)
 
 
 def figures_of(
@@ -96,17 +96,23 @@ def figures_of(
         preemptions=_mean(each.preemptions for each in seen),
         prefix_hits=_share(seen, "hits", "queries"),
         repeated=_repeated(picker),
-        acceptance=_share(seen, "accepted", "drafted"),
+        acceptance=_known(
+            _share(seen, "accepted", "drafted"), _mean(each.acceptance for each in seen)
+        ),
         drafting=_any(each.drafting for each in seen),
         flops=_mean(each.flops for each in seen),
         bandwidth=_mean(each.bandwidth for each in seen),
         cpu=cpu,
         cpu_limit=cpu_limit,
+        engine=seen[0].engine,
+        tells_prefix=any(each.queries is not None for each in seen),
+        tells_drafts=any((each.drafted, each.acceptance) != (None, None) for each in seen),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Engine:
+    engine: str
     seconds: float
     running: float | None
     waiting: float | None
@@ -125,6 +131,7 @@ class _Engine:
     queries: float | None
     accepted: float | None
     drafted: float | None
+    acceptance: float | None  # as a share, where that is what the engine tells
     drafting: bool | None
     flops: float | None
     bandwidth: float | None
@@ -137,44 +144,57 @@ class _Engine:
         if seconds <= 0 or not after:
             return None
 
-        def rate(names: Sequence[str]) -> float | None:
-            one, two = _first(before, names), _first(after, names)
+        def rate(series: Series) -> float | None:
+            one, two = _first(before, series), _first(after, series)
             return None if one is None or two is None or two < one else (two - one) / seconds
 
-        def total(names: Sequence[str]) -> float | None:
-            return _first(after, names)
+        def total(series: Series) -> float | None:
+            return _first(after, series)
 
-        now, then = timings_of(last.text), timings_of(first.text)
-        lately = None if now is None or then is None else now.since(then)
-        drafted = rate(_DRAFTED)
-        read, written = rate(_READ), rate(_WRITTEN)
+        def passed(series: Series, suffix: str) -> float | None:
+            """Of a histogram, between the two pages."""
+            name = next((each for each in series.metrics if f"{each}_count" in after), None)
+            one, two = before.get(f"{name}{suffix}"), after.get(f"{name}{suffix}")
+            return None if one is None or two is None or two < one else two - one
+
+        now = timings_of(last.text)
+        drafted = rate(dialects.SPEC_DRAFT_TOKENS)
+        read, written = rate(dialects.MEMORY_READ), rate(dialects.MEMORY_WRITTEN)
         return _Engine(
+            engine=dialects.engine_of(after),
             seconds=seconds,
-            running=total(dialects.RUNNING.metrics),
-            waiting=total(dialects.WAITING.metrics),
-            kv=total(dialects.KV_CACHE.metrics),
-            generated=rate(_GENERATED),
-            prompts=rate(_PROMPTS),
-            gap_s=None if lately is None else lately.gap_s,
-            gaps=None if lately is None else lately.gaps,
-            first_s=None if lately is None else lately.first_token_s,
-            firsts=None if lately is None else lately.first_tokens,
-            requests=None if now is None else now.requests,
-            prompt_sum=None if now is None else now.prompt_tokens,
-            answer_sum=None if now is None else now.generated_tokens,
-            preemptions=rate(("vllm:num_preemptions_total",)),
-            hits=total(_HITS),
-            queries=total(_QUERIES),
-            accepted=total(_ACCEPTED),
-            drafted=total(_DRAFTED),
+            running=total(dialects.RUNNING),
+            waiting=total(dialects.WAITING),
+            kv=total(dialects.KV_CACHE),
+            generated=rate(dialects.GENERATION_TOKENS),
+            prompts=rate(dialects.PROMPT_TOKENS),
+            gap_s=passed(dialects.ITL, "_sum"),
+            gaps=passed(dialects.ITL, "_count"),
+            first_s=passed(dialects.TTFT, "_sum"),
+            firsts=passed(dialects.TTFT, "_count"),
+            requests=total(dialects.REQUESTS_FINISHED) if now is None else now.requests,
+            prompt_sum=total(dialects.PROMPT_TOKENS) if now is None else now.prompt_tokens,
+            answer_sum=(total(dialects.GENERATION_TOKENS) if now is None else now.generated_tokens),
+            preemptions=rate(dialects.PREEMPTIONS),
+            hits=total(dialects.PREFIX_CACHE_HITS),
+            queries=total(dialects.PREFIX_CACHE_QUERIES),
+            accepted=total(dialects.SPEC_ACCEPTED_TOKENS),
+            drafted=total(dialects.SPEC_DRAFT_TOKENS),
+            acceptance=total(dialects.SPEC_ACCEPTANCE),
             drafting=None if drafted is None else drafted > 0,
-            flops=rate(_FLOPS),
+            flops=rate(dialects.FLOPS),
             bandwidth=None if read is None else read + (written or 0.0),
         )
 
 
 # Told by each rank of one accelerator, or a share: their mean, and their most.
-_MEANS: Final = frozenset((*_FLOPS, *_READ, *_WRITTEN))
+_AVERAGED: Final = (
+    dialects.FLOPS,
+    dialects.MEMORY_READ,
+    dialects.MEMORY_WRITTEN,
+    dialects.SPEC_ACCEPTANCE,
+)
+_MEANS: Final = frozenset(name for series in _AVERAGED for name in series.metrics)
 _MOST: Final = frozenset(dialects.KV_CACHE.metrics)
 
 
@@ -194,13 +214,19 @@ def totals(text: str) -> dict[str, float]:
     }
 
 
-def _first(found: Mapping[str, float], names: Iterable[str]) -> float | None:
+def _first(found: Mapping[str, float], series: Series) -> float | None:
+    """By the newest name that is there; the parser gives counters the ending that they lack."""
+    names = (spelt for name in series.metrics for spelt in (name, f"{name}_total"))
     return next((found[name] for name in names if name in found), None)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
     there = [value for value in values if value is not None]
     return sum(there) / len(there) if there else None
+
+
+def _known(*values: float | None) -> float | None:
+    return next((value for value in values if value is not None), None)
 
 
 def _any(values: Iterable[bool | None]) -> bool | None:

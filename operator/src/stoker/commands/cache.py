@@ -182,7 +182,12 @@ async def _list(client: Client, namespace: str, *, everywhere: bool, output: Lis
     try:
         services = await running.read_all(client, SERVICE.path(within)) if found else []
     except (Refused, NotFound):
-        services = None  # not this user's to know
+        services = None
+        typer.echo(
+            "who uses them is not shown: that takes the right `list` on "
+            "inferenceservices.stoker.dev",
+            err=True,
+        )
     except (ClusterUnavailable, Conflict) as error:
         raise running.told(error, Key(namespace, ""), CACHES) from error
     listed = sorted(

@@ -12,7 +12,8 @@ from stoker.cluster.client import Client
 from stoker.commands import completing, statuses
 from stoker.commands.doctor import chain
 from stoker.commands.doctor.advice import Case, advice_of
-from stoker.commands.doctor.bounds import bound_of
+from stoker.commands.doctor.bounds import UNKNOWN, Bound, bound_of
+from stoker.commands.doctor.figures import Figures
 from stoker.commands.doctor.links import first_broken, walk
 from stoker.commands.doctor.look import look, services
 from stoker.commands.doctor.measure import ask_once, engine_version, measure
@@ -104,11 +105,14 @@ class Patience:
 
 async def _advised(client: Client, world: World, report: Report, seconds: float) -> Report:
     """With what the engines show in that time."""
-    figures = await measure(client, world, seconds)
+    found = await measure(client, world, seconds)
+    figures = found if isinstance(found, Figures) else None
     status = _status(world)
     config = known(world.operator.config)
     theory = theory_of(status, config, engine_version(world))
     bound = bound_of(figures, theory)
+    if isinstance(found, Denied):
+        bound = Bound(UNKNOWN, f"the engines' own numbers are not read: that takes {found.right}")
     advice = advice_of(Case(status, figures, theory, bound))
     return replace(report, bound=bound, advice=advice)
 

@@ -33,8 +33,10 @@ _RIGHT: Final = "the right to get pods/portforward (from Kubernetes 1.35 on: cre
 _USAGE: Final = "/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods/{pod}"
 
 
-async def measure(client: Client, world: World, seconds: float) -> Figures | None:
+async def measure(client: Client, world: World, seconds: float) -> Figures | Denied | None:
     """What the engines show in that time; None where none could be asked."""
+    if isinstance(world.around.pods, Denied):
+        return world.around.pods
     engines = _answering(world, Component.ENGINE)[:_ENGINES]
     picker = _answering(world, Component.FRONTEND)[:1]
     if world.key is None or not engines:
@@ -47,10 +49,13 @@ async def measure(client: Client, world: World, seconds: float) -> Figures | Non
         ),
         asyncio.gather(*(_cores(client, namespace, pod.name) for pod in engines)),
     )
+    denied = next((pair for pair in pairs if isinstance(pair, Denied)), None)
+    if denied is not None:
+        return denied
     cores = [each for each in used if each is not None]
     return figures_of(
-        [pair for pair in pairs if pair is not None],
-        next((page.text for page in pickers if page is not None), None),
+        [pair for pair in pairs if isinstance(pair, tuple)],
+        next((page.text for page in pickers if isinstance(page, Page)), None),
         max(cores, default=None),
         _limit_of(world, engines),
     )
@@ -107,31 +112,37 @@ def _answering(world: World, component: Component) -> list[ObservedPod]:
 
 async def _pair(
     client: Client, namespace: str, pod: str, seconds: float
-) -> tuple[Page, Page] | None:
+) -> tuple[Page, Page] | Denied | None:
     first = await _page(client, namespace, pod, contract.ENGINE_PORT)
-    if first is None:
-        return None
+    if not isinstance(first, Page):
+        return first
     await asyncio.sleep(seconds)
     last = await _page(client, namespace, pod, contract.ENGINE_PORT)
-    return None if last is None else (first, last)
+    return (first, last) if isinstance(last, Page) else last
 
 
-async def _page(client: Client, namespace: str, pod: str, port: int) -> Page | None:
+async def _page(client: Client, namespace: str, pod: str, port: int) -> Page | Denied | None:
+    async with forwarded(client, namespace, pod, port) as forward:
+        try:
+            data = await _read(f"{forward.root}{contract.PATH_METRICS}")
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return Denied(_RIGHT) if isinstance(forward.error, Refused) else None
+    return None if data is None else Page(time.monotonic(), data.decode("utf-8", "replace"))
+
+
+async def _read(url: str) -> bytes | None:
+    """A page; None where the answer is an error."""
     timeout = aiohttp.ClientTimeout(total=_PAGE_S)
-    try:
-        async with (
-            forwarded(client, namespace, pod, port) as forward,
-            aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
-            session.get(f"{forward.root}{contract.PATH_METRICS}") as response,
-        ):
-            if response.status != 200:
-                return None
-            data = b""
-            while len(data) < _LIMIT and (chunk := await response.content.read(65_536)):
-                data += chunk
-    except (aiohttp.ClientError, TimeoutError, OSError):
-        return None
-    return Page(time.monotonic(), data.decode("utf-8", "replace"))
+    async with (
+        aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
+        session.get(url) as response,
+    ):
+        if response.status != 200:
+            return None
+        data = b""
+        while len(data) < _LIMIT and (chunk := await response.content.read(65_536)):
+            data += chunk
+    return data
 
 
 async def _cores(client: Client, namespace: str, pod: str) -> float | None:

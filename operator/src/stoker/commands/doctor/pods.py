@@ -13,7 +13,7 @@ from stoker.commands.doctor.podwords import (
     raw,
     said,
 )
-from stoker.commands.doctor.seen import Absent, Denied, World, known, of_component, several
+from stoker.commands.doctor.seen import Absent, Denied, World, of_component, several
 from stoker.commands.doctor.service import label, spoken
 from stoker.commands.findings import NO_PROBLEM, findings_of
 from stoker.model import reasons
@@ -304,10 +304,12 @@ def _first_token(world: World) -> Outcome:
 
 
 def _unread_pods(world: World) -> Outcome | None:
-    pods = world.around.pods
-    if isinstance(pods, Denied) and not known(world.service).get("status", {}).get("readyReplicas"):
-        return Unknown(pods.right)
-    return None
+    """Where pods may not be listed, the status speaks for them once the whole service answers."""
+    pods, status = world.around.pods, statuses.mapping(world.body.get("status"))
+    ready = statuses.whole(status.get("readyReplicas")) or 0
+    wanted = statuses.whole(status.get("desiredReplicas")) or 1
+    answers = statuses.condition(status, "Ready").get("status") == "True" and ready >= wanted
+    return Unknown(pods.right) if isinstance(pods, Denied) and not answers else None
 
 
 STARTING: Final = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "top SERVICE": ("top", "chat", "--once", "--interval", "1s"),
     "chat": ("chat", "chat", "hello", *SAY),
     "bench": ("bench", "chat", *LOAD),
+    "profile": ("profile", "chat", "--hold-requests", "--into", tempfile.gettempdir()),
     "scale": ("scale", "chat", "2"),
     "plan --accept": ("plan", "--accept", "chat"),
     "cache ls": ("cache", "ls"),
@@ -89,8 +91,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "cache verify": ("cache", "verify", CACHED, "--no-wait"),
     "cache warm --uri": ("cache", "warm", "--uri", "hf://org/made", "--no-wait"),
 }
-# There is no operator beside this control plane, which `doctor` says.
-GOOD = {"doctor": {Exit.DONE, Exit.UNHEALTHY}}
+# There is no operator beside this control plane, which `doctor` says, and behind the worker's port
+# nobody who profiles, which `profile` learns when it has used its last right.
+GOOD = {"doctor": {Exit.DONE, Exit.UNHEALTHY}, "profile": {Exit.REFUSED}}
 CONDITION = {"status": "True", "message": "so it is", "lastTransitionTime": "2026-01-01T00:00:00Z"}
 STATUS: dict[str, Any] = {
     "observedGeneration": 1_000_000,  # of whatever spec: nobody else writes it
@@ -182,7 +185,8 @@ def world(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iter
         first = ("--verb=get", "--resource=pods") if kind == "role" else (f"--user={USER}",)
         role = () if kind == "role" else (f"--role={USER}",)
         plane.kubectl("create", kind, USER, *first, *role, "-n", SPACE)
-    plane.apply(service("chat", SPACE, replicas=1, model={"cacheRef": {"name": CACHED}}))
+    cached, profiled = {"cacheRef": {"name": CACHED}}, {"profiling": True}
+    plane.apply(service("chat", SPACE, replicas=1, model=cached, engine=profiled))
     plane.apply(_cache())
     for name, kind, status in (
         ("chat", "inferenceservices", STATUS),

@@ -112,7 +112,8 @@ async def _advised(client: Client, world: World, report: Report, seconds: float)
     theory = theory_of(status, config, engine_version(world))
     bound = bound_of(figures, theory)
     if isinstance(found, Denied):
-        bound = Bound(UNKNOWN, f"the engines' own numbers are not read: that takes {found.right}")
+        why = f"the engines' own numbers are not read: that takes {found.right}"
+        bound = Bound(UNKNOWN, why, basis="")
     advice = advice_of(Case(status, figures, theory, bound))
     return replace(report, bound=bound, advice=advice)
 

@@ -49,7 +49,7 @@ def speed_rows(speeds: Speeds) -> list[Row]:
         ("added by verification", f"{added * 100:.1f} %", "≤ 10 %"),
         ("processor time for 10⁹ bytes: fetch job", cpu(speeds.stoker_cpu), ""),
         ("the same of hf download", cpu(speeds.hf_cpu), ""),
-        ("the same of a job that reads and hashes nothing", cpu(speeds.blind_cpu), ""),
+        ("the same of a job that hashes nothing", cpu(speeds.blind_cpu), ""),
         ("the same of curl | tee | sha256sum", cpu(speeds.pipe_cpu), ""),
         ("the same of the server", cpu(speeds.server_cpu), ""),
         ("look at a warm cache", f"{(median(speeds.check) or 0) * 1000:.1f} ms", "≤ 500 ms"),

@@ -14,6 +14,7 @@ import random
 import shutil
 import struct
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -173,7 +174,9 @@ class Faults:
     def _apart(self, volume: Path, *, later: bool = False) -> bool:
         """Run a job in a process of its own; whether it ended well."""
         process = jobs.spawn(self._config, volume, later=later)
-        process.communicate()
+        _, said = process.communicate()
+        if process.returncode:
+            sys.stderr.write(f"{volume.name}: {said.decode().strip().rpartition(chr(10))[2]}\n")
         return process.returncode == 0
 
     def _fills_up(self, tally: Tally, volume: Path) -> None:
@@ -203,18 +206,25 @@ class Faults:
     def _node_lost(self, tally: Tally, volume: Path) -> None:
         """The machine goes down: what no sync has seen is lost, and another kernel runs then."""
         before = self._hub.cdn.sent()
-        with _disk(volume, self._bytes * 2) as crash:
+        disk, later = volume.with_suffix(".disk"), volume.with_suffix(".later")
+        with disk.open("wb") as file:
+            file.truncate(self._bytes * 2 + (64 << 20))
+        subprocess.run(["mkfs.ext4", "-q", "-F", disk], check=True)
+        with _mounted(disk, volume) as crash:
             process = jobs.spawn(self._slow(), volume)
             self._wait_for_some(process, before)
             crash()
             process.kill()
             process.communicate()
-        with _disk(volume, 0):
+        # A copy: as long as anybody here has the first mount, the same image is that stopped one.
+        subprocess.run(["cp", "--sparse=always", disk, later], check=True)
+        with _mounted(later, volume):
             self._look(tally, volume)
             tally.unusable += not self._apart(volume, later=True)
             tally.again += max(0, self._hub.cdn.sent() - before - self._weights())
             self._judge(tally, volume)
-        volume.with_suffix(".disk").unlink()
+        disk.unlink()
+        later.unlink()
 
     def _kill(self, tally: Tally, volume: Path) -> None:
         before = self._hub.cdn.sent()
@@ -310,17 +320,12 @@ def _fill(file: Path) -> None:
 
 
 @contextlib.contextmanager
-def _disk(folder: Path, size: int) -> Iterator[Callable[[], None]]:
-    """A disk of so many bytes, or the one that was there; what it gives stops it at once.
+def _mounted(image: Path, folder: Path) -> Iterator[Callable[[], None]]:
+    """Mount an ext4; what it gives stops it at once.
 
     It is stopped as a power cut would: nothing that the kernel still has in memory gets there, and
     the file system's log is not written out.
     """
-    image = folder.with_suffix(".disk")
-    if size:
-        with image.open("wb") as file:
-            file.truncate(size + (64 << 20))
-        subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
     subprocess.run(["mount", "-o", "loop", image, folder], check=True)
 
     def crash() -> None:

@@ -46,7 +46,7 @@ class Speeds:
     """`curl | tee | sha256sum`, of all files at once, until the disk has them."""
     stoker: list[float] = field(default_factory=list)
     blind: list[float] = field(default_factory=list)
-    """A job that reads and hashes nothing."""
+    """A job that hashes nothing."""
     hf_cpu: list[float] = field(default_factory=list)
     """Processor seconds per 10⁹ bytes, the client's alone."""
     stoker_cpu: list[float] = field(default_factory=list)

@@ -25,7 +25,7 @@ from tests.support.web import Answer, Request
 
 BIG = "tokenizer.model"
 CHUNKS = 8
-KILLS = 6
+KILLS = 4
 # Slow enough to be killed in the middle, fast enough for a test.
 SLOW = 12 << 20
 
@@ -168,7 +168,7 @@ def test_a_limit_is_told_with_its_end_and_honoured_by_all_connections(pod: Pod) 
         return deliver(request)
 
     pod.hub.cdn.application = note
-    pod.hub.cdn.fail(status=429, headers={"Retry-After": "4"})
+    pod.hub.cdn.fail(status=429, headers={"Retry-After": "3"})
     running = pod.start()
     told = running.wait_until(lambda told: told.state == "waiting", "it waits")
     assert told.reason == FetchReason.RATE_LIMITED

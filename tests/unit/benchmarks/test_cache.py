@@ -15,6 +15,7 @@ def speeds() -> Speeds:
         loopback=[300 * MB, 200 * MB, 800 * MB],
         hf=[50 * MB, 100 * MB, 100 * MB],
         hf_on_disk=[40 * MB, 80 * MB, 90 * MB],
+        pipe=[100 * MB, 100 * MB, 100 * MB],
         stoker=[90 * MB, 190 * MB, 180 * MB],
         blind=[99 * MB, 209 * MB, 198 * MB],
         check=[0.001, 0.002, 0.004],
@@ -29,6 +30,7 @@ def test_each_round_is_compared_with_its_own_limit() -> None:
 def test_rows_tell_what_was_promised() -> None:
     rows = {name: (value, promise) for name, value, promise in speed_rows(speeds())}
     assert rows["of the lower limit"] == ("0.90", "≥ 0.9")
+    assert rows["of that pipe"] == ("1.80", "")
     assert rows["of hf download"] == ("1.80", "≥ 1.0")
     assert rows["added by verification"] == ("10.0 %", "≤ 10 %")
     assert rows["look at a warm cache"][0] == "2.0 ms"

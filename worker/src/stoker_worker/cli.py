@@ -38,7 +38,9 @@ USAGE = f"""usage: stoker-worker install DIR   put the worker into DIR as one fi
                                    say what the model in MODEL_DIR is, without loading it
        stoker-worker fetch         fill or check the model cache that {ENV_FETCH} describes
        stoker-worker await MODEL_DIR
-                                   end once a model was published in MODEL_DIR"""
+                                   end once a model was published in MODEL_DIR
+       stoker-worker stage MODEL_DIR DIR
+                                   copy the weights in MODEL_DIR into DIR, which lies in memory"""
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
@@ -56,8 +58,19 @@ def main(arguments: Optional[List[str]] = None) -> int:
         from stoker_worker.awaiting import wait_for  # noqa: PLC0415 - `serve` needs none of it
 
         return wait_for(Path(words[1]))
+    if len(words) == 3 and words[0] == "stage":
+        return _stage(Path(words[1]), Path(words[2]))
     print(USAGE, file=sys.stderr)
     return 2
+
+
+def _stage(model: Path, target: Path) -> int:
+    from stoker_worker.staging import stage  # noqa: PLC0415 - `serve` needs none of it
+
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as PID 1 it would not hear it
+    fault = stage(model, target)
+    log = os.environ.get(ENV_TERMINATION_LOG, TERMINATION_LOG)
+    return 0 if fault is None else _fail(log, fault)
 
 
 def _install(folder: Path) -> int:

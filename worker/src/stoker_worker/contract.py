@@ -41,6 +41,8 @@ FACTS_COMMAND = ("python3", "-m", "stoker_worker", "facts")
 ALLOW_PICKLE = "--allow-pickle"
 # Followed by the model's folder, where a cache fills one node after the other: an init container of
 # the worker's image that ends once the model is there. It costs nothing where it is there already.
+STAGE_COMMAND = ("python3", "-m", "stoker_worker", "stage")
+STAGED_DIR = "/staged"  # weights in memory, where the spec asks for that
 AWAIT_COMMAND = ("python3", "-m", "stoker_worker", "await")
 
 # The kubelet keeps 4096 bytes of a message and 12 KiB of a pod's.

@@ -30,6 +30,7 @@ Loader = Literal[
     "instanttensor",
     "sharded_state",
 ]
+Staging = Literal["auto", "none", "memory"]
 # As in model.uri: no part begins with a dot.
 _FOLDER_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$"
 _DRAFT = "method draft or eagle and model belong together: write both or neither"
@@ -217,6 +218,14 @@ class Optimization(Resource):
     )
     loader: Loader = Field(
         default_factory=lambda: "auto", description="How weights get from the volume into memory."
+    )
+    staging: Staging = Field(
+        default_factory=lambda: "auto",
+        description=(
+            "memory copies the weights into memory before the engine starts, for volumes that are "
+            "slow to map. They count as the pods' memory for as long as these run. auto and none "
+            "do not."
+        ),
     )
     max_quality_loss: Annotated[float, Field(ge=0, le=100)] | None = Field(
         default=None,

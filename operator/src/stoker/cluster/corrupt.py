@@ -19,7 +19,8 @@ def corrupt_at(pod: Body) -> float | None:
     return max(
         (
             time
-            for entry in status.get("containerStatuses") or ()
+            for kind in ("containerStatuses", "initContainerStatuses")  # who stages reads it first
+            for entry in status.get(kind) or ()
             for state in ("state", "lastState")
             if (time := _found(((entry.get(state) or {}).get("terminated")) or {})) is not None
         ),

@@ -90,5 +90,7 @@ class Replica:
     profiling: bool = False
     # The image that holds the model, by its digest; '' where a claim does.
     model_image: str = ""
+    # Weights that are copied into memory before the engine starts; 0: none.
+    staged_bytes: int = 0
     # Pods that it spans; they share its accelerators out evenly.
     nodes: int = 1

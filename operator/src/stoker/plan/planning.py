@@ -33,7 +33,7 @@ from stoker.model.plan import Apply, Delete, Verdict
 from stoker.model.platform import Platform
 from stoker.model.replica import Replica, Run
 from stoker.model.sizing import Configuration, Infeasible, Planned, Request
-from stoker.plan import budget, choice, facts, groups, measured, offers, proposals, revision
+from stoker.plan import choice, facts, measured, offers, proposals, refusals, revision, staging
 from stoker.plan import replica as replicas
 from stoker.plan.choice import Question
 from stoker.plan.facts import Reading
@@ -135,25 +135,16 @@ class _Consideration:
 
     def decide(self) -> Planning:
         found = self._decide()
-        refused = None if found.replica is None else self._refuse(found, found.replica)
-        if refused is None:
+        if found.replica is None:
             return found
-        # As with a plan that does not fit: what runs goes on, and nothing new begins.
-        return replace(
-            found,
-            status="False",
-            verdict=refused,
-            replica=None,
-            revision=None,
-            plan=None,
-            offer=None,
-        )
-
-    def _refuse(self, found: Planning, replica: Replica) -> Verdict | None:
-        """What of the spec the plan cannot keep."""
+        replica = staging.staged(found.replica, self._spec, found.reading)
         plan = self._observed.service.status.get("plan") if found.plan is None else found.plan
-        on = str((plan or {}).get("accelerator") or replica.accelerators.names[0])
-        return groups.refuse(replica, self._platform) or budget.refuse(self._spec.scaling, plan, on)
+        refused = refusals.refuse(self._spec, self._platform, replica, plan)
+        if refused is None:
+            return replace(found, replica=replica)
+        # As with a plan that does not fit: what runs goes on, and nothing new begins.
+        stopped = replace(found, status="False", verdict=refused, replica=None, revision=None)
+        return replace(stopped, plan=None, offer=None)
 
     def _decide(self) -> Planning:
         if self._runs_unplanned():

@@ -66,6 +66,7 @@ def factors(key: Key, spec: InferenceServiceSpec, location: Location) -> dict[st
     template = spec.template
     return {
         "model": [location.root, location.folder],
+        "staging": "memory" if spec.optimization.staging == "memory" else None,
         "servedNames": replica.served_names(key, spec),
         "adapters": [[each.name, each.uri] for each in spec.model.adapters],
         "engine": spec.engine.name,

@@ -38,6 +38,10 @@ _CACHE: Final = "cache"
 _TMP: Final = "tmp"
 _SHARED_MEMORY: Final = "shared-memory"
 _MODEL: Final = "model"
+_STAGED: Final = "staged"
+_STAGER_BYTES: Final = 256 * 2**20  # of the process that copies
+# What an engine needs of the host's memory beside the weights, at least.
+ENGINE_BYTES: Final = 2 * 2**30
 _EAGER: Final = "enforce-eager"  # compiles nothing
 _PROFILE: Final = "profile"
 # Of traces, which the steps of one bound to a few per cent of it.
@@ -108,15 +112,23 @@ def was_served(observed: Mapping[str, Any]) -> bool:
 
 
 def model_path(replica: Replica) -> str:
-    """The model's folder in the pod."""
+    """The model's folder in the pod, as it is mounted."""
     return f"{contract.MODEL_DIR}/{replica.folder}".rstrip("/")
+
+
+def _loaded_path(replica: Replica) -> str:
+    """Where the engine finds it."""
+    if not replica.staged_bytes:
+        return model_path(replica)
+    return f"{contract.STAGED_DIR}/{replica.folder or _MODEL}"
 
 
 def worker_config(replica: Replica) -> contract.WorkerConfig:
     """What the worker is told."""
     return contract.WorkerConfig(
         engine=replica.engine,
-        model_path=model_path(replica),
+        model_path=_loaded_path(replica),
+        prefetch=not replica.staged_bytes,
         served_names=list(replica.served_names),
         args=dict(replica.args),
         settle_s=replica.settle_s,
@@ -169,7 +181,11 @@ def _template(service: str, revision: str, replica: Replica) -> Manifest:
                 "securityContext": pod_security(),
                 "runtimeClassName": additions.runtime_class,
                 **placement(replica),
-                "initContainers": [_init_container(replica), *_awaiting(replica)],
+                "initContainers": [
+                    _init_container(replica),
+                    *_awaiting(replica),
+                    *_staging(replica),
+                ],
                 "containers": [_container(replica)],
                 "volumes": _volumes(replica),
             }
@@ -221,6 +237,29 @@ def _awaiting(replica: Replica) -> list[Manifest]:
     ]
 
 
+def _staging(replica: Replica) -> list[Manifest]:
+    """Copies the weights into memory; what it wrote counts as the pod's."""
+    if not replica.staged_bytes:
+        return []
+    memory = str(replica.staged_bytes + _STAGER_BYTES)
+    return [
+        {
+            **_init_container(replica),
+            "name": "stage-model",
+            "command": [*contract.STAGE_COMMAND, model_path(replica), _loaded_path(replica)],
+            "resources": {
+                "requests": {"cpu": "500m", "memory": memory},
+                "limits": {"memory": memory},
+            },
+            "terminationMessagePath": contract.TERMINATION_LOG,
+            "volumeMounts": [
+                {"name": _MODEL, "mountPath": contract.MODEL_DIR, "readOnly": True},
+                {"name": _STAGED, "mountPath": contract.STAGED_DIR},
+            ],
+        }
+    ]
+
+
 def _container(replica: Replica) -> Manifest:
     return {
         "name": CONTAINER,
@@ -239,6 +278,11 @@ def _container(replica: Replica) -> Manifest:
         "volumeMounts": [
             {"name": _WORKER, "mountPath": contract.INSTALL_DIR, "readOnly": True},
             {"name": _MODEL, "mountPath": contract.MODEL_DIR, "readOnly": True},
+            *(
+                [{"name": _STAGED, "mountPath": contract.STAGED_DIR, "readOnly": True}]
+                if replica.staged_bytes
+                else []
+            ),
             *_compiled_mount(replica),
             {"name": _CACHE, "mountPath": contract.CACHE_DIR},
             *_if(profiled(replica), {"name": _PROFILE, "mountPath": contract.PROFILE_DIR}),
@@ -313,6 +357,9 @@ def _env(replica: Replica) -> list[Manifest]:
 
 def _resources(replica: Replica) -> Manifest:
     requests: dict[str, str] = dict(replica.additions.requests)
+    if replica.staged_bytes:
+        # The weights stay while the pod runs, and the scheduler has to know.
+        requests.setdefault("memory", str(replica.staged_bytes + ENGINE_BYTES))
     limits: dict[str, str] = dict(replica.additions.limits)
     accelerators = replica.accelerators
     if accelerators.resource is not None:
@@ -328,6 +375,16 @@ def _volumes(replica: Replica) -> list[Manifest]:
         {"name": _CACHE, "emptyDir": {}},
         *_if(profiled(replica), {"name": _PROFILE, "emptyDir": {"sizeLimit": _PROFILE_BYTES}}),
         {"name": _TMP, "emptyDir": {}},
+        *(
+            [
+                {
+                    "name": _STAGED,
+                    "emptyDir": {"medium": "Memory", "sizeLimit": str(replica.staged_bytes)},
+                }
+            ]
+            if replica.staged_bytes
+            else []
+        ),
         {
             "name": _SHARED_MEMORY,
             "emptyDir": {"medium": "Memory", "sizeLimit": replica.shared_memory},

@@ -347,6 +347,7 @@ CASES = [
     Case(f"{OPTIMIZATION}.gpuMemoryUtilization", "minimum", 0.05, 0.04, f"{BELOW} 0.05"),
     Case(f"{OPTIMIZATION}.gpuMemoryUtilization", "maximum", 0.99, 1, ABOVE),
     Case(f"{OPTIMIZATION}.loader", "enum", "sharded_state", "gguf", "supported values"),
+    Case(f"{OPTIMIZATION}.staging", "enum", "memory", "disk", "supported values"),
     Case(f"{OPTIMIZATION}.maxQualityLoss", "minimum", 0, -0.5, f"{BELOW} 0"),
     Case(f"{OPTIMIZATION}.maxQualityLoss", "maximum", 100, 100.5, f"{ABOVE} 100"),
     *_duration(f"{OPTIMIZATION}.targets.ttft", ("1ms", "10m"), ("0s", "10m1s"),
@@ -506,6 +507,7 @@ EVERYTHING: dict[str, Any] = {
             "attentionBackend": "FLASHINFER",
             "gpuMemoryUtilization": 0.9,
             "loader": "safetensors",
+            "staging": "none",
             "maxQualityLoss": 0.5,
             "targets": {
                 "ttft": "800ms", "itl": "40ms", "costPerMillionTokens": "0.80",

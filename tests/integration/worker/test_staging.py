@@ -51,7 +51,7 @@ def test_weights_are_copied_and_the_rest_is_linked(published: Path, tmp_path: Pa
 
 
 def test_a_bad_byte_never_reaches_the_engine(published: Path, tmp_path: Path) -> None:
-    path = sorted(published.glob("*.safetensors"))[0]
+    path = min(published.glob("*.safetensors"))
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)

@@ -79,7 +79,7 @@ LONGEST: Final = {
     "alertname": "StokerErrorBudgetBurnForDays",
     "condition": "BetterPlanAvailable",
     "phase": "Resolving",
-    "reason": "SparseCheckpointRefused",
+    "reason": "ImageVolumesNotSupported",
     "severity": "critical",
 }
 # How a line of many services is called.

@@ -168,7 +168,7 @@ def test_an_image_is_mounted_where_the_runtime_can_and_copied_elsewhere(caches: 
     folder = caches.folder.parent / "copied"
     folder.mkdir()
     # Only now: the claim of the first cache has its volume.
-    stack.apply(free_volume("caches-copied", folder))
+    stack.apply(free_volume("caches-copied", folder, size="10Gi"))
     image = {"uri": f"oci://{REGISTRY}/tests/tiny", "revision": "v1"}
     stack.apply(caches.cache(name, model=image, storage={"image": {"fallback": "copy"}}))
     caches.wait_ready(name)

@@ -6,14 +6,21 @@ by its absence, too. What changes no answer is compared with the plain service o
 
 from __future__ import annotations
 
+import gzip
+import json
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from e2e.models import PROMPTS, TINY
 from e2e.plans import Counters, check_room, prompt_pieces, status_of, technique
-from e2e.stack import Stack, example
+from e2e.stack import Stack, example, is_ready
 from e2e.test_10_answers import call
+from e2e.test_88_cli import Commands
+from stoker.commands.exits import Exit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +59,7 @@ def both(stack: Stack, fixed: str) -> Iterator[dict[str, str]]:
 
 
 def service(name: str, optimization: dict[str, Any]) -> dict[str, Any]:
-    engine = {"args": {"enable-logging-iteration-details": "true"}}
+    engine = {"args": {"enable-logging-iteration-details": "true"}, "profiling": True}
     return example(
         name, NAMESPACE, scaling=None, replicas=1, engine=engine, optimization=optimization
     )
@@ -171,3 +178,63 @@ def test_a_step_that_holds_no_request_is_refused_before_any_pod(stack: Stack, fi
     assert not stack.engine_pods(name, NAMESPACE)
     assert "configuration" not in status_of(stack, name, NAMESPACE).get("plan", {})
     stack.kubectl("delete", "infer", name, "-n", NAMESPACE, "--wait=false")
+
+
+@pytest.mark.timeout(START_SECONDS + 600)
+def test_a_replica_is_profiled_out_of_rotation_and_comes_back(
+    stack: Stack, both: dict[str, str], tmp_path: Path
+) -> None:
+    commands = Commands(stack)
+    (pod,) = stack.engine_pods(WITHOUT, NAMESPACE)
+    name, worker = pod["metadata"]["name"], f"http://{pod['status']['podIP']}:8001"
+
+    def is_at(stage: str) -> bool:
+        return worker_state(worker).get("profile") == stage
+
+    def is_back() -> bool:
+        (now,) = stack.engine_pods(WITHOUT, NAMESPACE)
+        return is_ready(now) and "profile" not in worker_state(worker)
+
+    root = both[WITHOUT].removesuffix("/v1")
+    for path in ("/start_profile", "/profile/00000000/begin/5"):
+        assert call(root, path, {})[0] == 404, "no client reaches a profiler"
+    assert call(worker, "/profile/00000000/begin/5", {})[0] == 403, (
+        "nor does anybody of the network"
+    )
+    only = commands.run("profile", WITHOUT, good=Exit.REFUSED)
+    assert "--hold-requests" in only.stderr
+
+    # A command that dies while it records takes no replica with it.
+    words = ("profile", WITHOUT, "--hold-requests", "--into", str(tmp_path), "-o", "json")
+    dying = commands.begin(*words, "--requests", "1", "--output-tokens", "2000")
+    try:
+        stack.wait_for(lambda: is_at("Recording"), "the replica records", 240)
+        assert not is_ready(stack.engine_pods(WITHOUT, NAMESPACE)[0])
+    finally:
+        dying.kill()
+        dying.wait()
+    stack.wait_for(is_back, "the replica comes back", 240)
+    assert not list(tmp_path.iterdir())
+
+    with ThreadPoolExecutor() as pool:
+        told = pool.submit(commands.run, *words, "--output-tokens", "16")
+        stack.wait_for(lambda: is_at("Recording"), "the replica records", 240)
+        held = pool.submit(complete, both[WITHOUT], WITHOUT, PROMPTS[0].text, 4)
+        found = json.loads(told.result().stdout)
+        assert held.result()[0], "what came meanwhile was held, and is answered"
+    assert found["pod"] == name
+    assert any("attention" in each["name"] for each in found["operators"])
+    weights = [each["selfSeconds"] for each in found["operators"]]
+    assert weights == sorted(weights, reverse=True)
+    (trace,) = found["traces"]
+    assert json.loads(gzip.decompress(Path(trace).read_bytes()))["traceEvents"]
+    (after,) = stack.engine_pods(WITHOUT, NAMESPACE)
+    assert after["metadata"]["uid"] == pod["metadata"]["uid"]
+    assert [each["restartCount"] for each in after["status"]["containerStatuses"]] == [0]
+
+
+def worker_state(worker: str) -> dict[str, Any]:
+    """What the worker says of itself: a node may always ask its own pods."""
+    with urllib.request.urlopen(f"{worker}/state", timeout=30) as page:  # noqa: S310
+        state: dict[str, Any] = json.loads(page.read())
+    return state

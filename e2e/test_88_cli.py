@@ -45,6 +45,16 @@ class Commands:
         assert done.returncode == good, f"{words}: {done.stdout}{done.stderr}"
         return done
 
+    def begin(self, *words: str) -> subprocess.Popen[str]:
+        """Start one; whoever starts it ends it."""
+        return subprocess.Popen(
+            [str(BIN / "kubectl-stoker"), *words, "-n", NAMESPACE],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=self._env,
+        )
+
 
 @pytest.fixture
 def commands(stack: Stack, fixed: str) -> Commands:

@@ -34,7 +34,7 @@ def _filled(folder: Folder, room: Buffers) -> tuple[bytes, list[bytes | None]]:
         chunk = memoryview(data)[start : start + CHUNK]
         for at in range(0, len(chunk), 700_000):
             writer.put(chunk[at : at + 700_000], at)
-        waits = writer.write(start, len(chunk), 0.0)
+        waits = writer.write(start, len(chunk), due=False)
         kept.append(None if waits is None else bytes(waits[: len(chunk)]))
     writer.close()
     return data, kept
@@ -55,18 +55,20 @@ def test_what_came_is_in_the_file_and_waits_for_its_hash(
 
 
 def test_what_may_not_wait_is_in_the_file_alone(folder: Folder) -> None:
-    data, kept = _filled(folder, Buffers(spare=1))
+    data, kept = _filled(folder, Buffers(early=1))
     assert (folder.path / "file").read_bytes() == data
     assert kept == [data[:CHUNK], None]
 
 
-def test_a_connection_waits_for_a_chunk_to_be_hashed() -> None:
-    room = Buffers(spare=1)
-    assert room.keep(0.0)
-    assert not room.keep(0.01)
+def test_who_is_due_has_room_that_early_ones_cannot_take_and_waits_for_more() -> None:
+    room = Buffers(early=1, due=1)
+    assert room.keep(due=False)
+    assert not room.keep(due=False), "an early one waits for nobody"
+    assert room.keep(due=True)
+    assert not room.keep(due=True, wait_s=0.01)
     buffer = room.take()
     waiting = threading.Timer(0.05, room.release, [buffer])
     waiting.start()
-    assert room.keep(60.0)
+    assert room.keep(due=True, wait_s=60.0)
     waiting.join()
     assert room.take() is buffer, "memory that was touched is used again"

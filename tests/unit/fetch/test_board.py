@@ -75,9 +75,9 @@ def test_what_is_kept_of_a_chunk_goes_with_it() -> None:
     board, _ = _board([work])
     taken = board.take()
     assert taken is not None
-    assert not board.is_hashing()
+    assert (board.is_due(work, 0), board.is_due(work, 1)) == (True, False)
     assert board.finish(work, 0, memoryview(b"0123456789"))
-    assert board.is_hashing()
+    assert board.is_due(work, 1)
     assert bytes(work.kept[0]) == b"0123456789"
     board.spoil(work, "bad")
     assert not board.finish(work, 1, memoryview(b"0123456789"))

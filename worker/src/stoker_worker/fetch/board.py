@@ -89,6 +89,11 @@ class Board:
                 self._changed.wait(_TICK_S)
         return None
 
+    def is_due(self, work: FileWork, index: int) -> bool:
+        """Whether all chunks before one are there, so that it waits for hashing alone."""
+        with self._changed:
+            return work.chunks.whole(index)
+
     def finish(self, work: FileWork, index: int, kept: memoryview | None = None) -> bool:
         """Say that a chunk was written; False where nobody wants it any more.
 
@@ -132,10 +137,12 @@ class Board:
                 self._changed.wait(_TICK_S)
         return None
 
-    def is_hashing(self) -> bool:
-        """Whether there is something to hash at this moment."""
+    def take_hash(self, work: FileWork) -> bool:
+        """Take a file to hash it, if the next chunk is there and nobody else has it."""
         with self._changed:
-            return any(each.hashing or each.can_hash() for each in self._unjudged)
+            taken = self._error is None and work.can_hash()
+            work.hashing = work.hashing or taken
+            return taken
 
     def hashed(self, work: FileWork) -> bool:
         """Say that a chunk was hashed; return whether the next one is there."""

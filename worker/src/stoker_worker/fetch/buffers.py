@@ -8,9 +8,12 @@ what the engines of the node have in the page cache, and memory that was touched
 Two things make it hard:
 
     order    a hash follows the file, connections do not. A chunk waits in its buffer until the
-             hash comes to it. `SPARE` chunks may wait. Where one more comes since hashing is slower
-             than the network, its connection waits a moment. Where it comes since another chunk is
-             missing, it goes through the page cache, which keeps it as long as it can.
+             hash comes to it. A chunk is due when all before it are there: then hashing alone is
+             what it waits for, and where there is no room its connection waits a moment. An early
+             one waits for other connections, and nobody may wait for that: `EARLY` chunks are
+             kept, and one more goes through the page cache, which keeps it as long as it can. The
+             room of `DUE` chunks is kept from early ones, or they could stop the hash that they
+             wait for.
     support  some file systems cannot write past the cache, and none can for the odd end of a file.
              What cannot is written as usual.
 """
@@ -26,19 +29,24 @@ from contextlib import suppress
 from stoker_worker.fetch.chunks import CHUNK
 from stoker_worker.fetch.folder import Folder
 
-SPARE = 24  # chunks
+# Chunks. Two connections for each of four files bring four runs of eight early.
+EARLY = 32
+DUE = 8
 # Addresses, lengths and places in a file of direct writes: a multiple of every disk's block.
 _ALIGNED = 4096
 # What is smaller is not worth a buffer of its own.
 _SMALL = 1 << 20
+# Hashing a chunk takes milliseconds, where the processor is free.
+_HASH_S = 2.0
 _DIRECT = getattr(os, "O_DIRECT", 0)
 
 
 class Buffers:
-    """Memory for chunks: one for each connection, and `spare` ones that wait for their hash."""
+    """Memory for chunks: one for each connection, and those that wait for their hash."""
 
-    def __init__(self, spare: int = SPARE) -> None:
-        self._spare = spare
+    def __init__(self, early: int = EARLY, due: int = DUE) -> None:
+        self._early, self._all = early, early + due
+        self._kept = 0
         self._free: list[memoryview] = []
         self._lock = threading.Condition()
 
@@ -57,18 +65,21 @@ class Buffers:
         with self._lock:
             self._free.append(buffer)
 
-    def keep(self, wait_s: float) -> bool:
-        """Whether one more chunk may wait, perhaps after others were hashed."""
+    def keep(self, *, due: bool, wait_s: float = 0.0) -> bool:
+        """Whether one more chunk may wait; a due one perhaps after another was hashed."""
+        room = self._all if due else self._early
         with self._lock:
-            if not self._spare and not self._lock.wait_for(lambda: self._spare, wait_s):
+            if due and self._kept >= room:
+                self._lock.wait_for(lambda: self._kept < room, wait_s)
+            if self._kept >= room:
                 return False
-            self._spare -= 1
+            self._kept += 1
             return True
 
     def release(self, buffer: memoryview) -> None:
         """Let one be used again that waited."""
         with self._lock:
-            self._spare += 1
+            self._kept -= 1
             self._free.append(buffer)
             self._lock.notify()
 
@@ -92,13 +103,13 @@ class ChunkWriter:
         """Gather a piece, `at` bytes after the chunk's beginning."""
         self._buffer[at : at + len(piece)] = piece
 
-    def write(self, at: int, length: int, wait_s: float) -> memoryview | None:
+    def write(self, at: int, length: int, *, due: bool) -> memoryview | None:
         """Write the chunk that begins at that byte of the file.
 
         Returns its bytes where they may wait for their hash; whoever takes them releases them.
-        Otherwise, if no buffer comes free within `wait_s`, the hash finds them in the file.
+        Otherwise the hash finds them in the file.
         """
-        if length < _SMALL or not self._buffers.keep(wait_s):
+        if length < _SMALL or not self._buffers.keep(due=due, wait_s=_HASH_S):
             _write(self._plain, self._buffer[:length], at)
             return None
         full = self._buffer

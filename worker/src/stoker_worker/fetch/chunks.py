@@ -70,9 +70,10 @@ class Chunks:
         short = self.count * self.chunk - self.size
         return done * self.chunk - (short if done and self._states[-1] == _DONE else 0)
 
-    def whole(self) -> bool:
-        """Whether all are there."""
-        return self._states.count(_DONE) == self.count
+    def whole(self, end: int | None = None) -> bool:
+        """Whether all are there, or all before one."""
+        end = self.count if end is None else end
+        return self._states.count(_DONE, 0, end) == end
 
     def _lose(self, index: int) -> None:
         self._states[index] = _MISSING

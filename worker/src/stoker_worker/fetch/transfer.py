@@ -5,7 +5,8 @@ Three kinds of threads meet at the board:
     connections   take runs of chunks, write them where they belong, and tell the journal
     hashing       follows the chunks of a file in order, as soon as they are there, in the buffers
                   that they were written from or else in the file (`buffers`); so verification ends
-                  a moment after the last byte
+                  a moment after the last byte. A connection hashes what it brought itself, if
+                  nobody hashes that file: the processor has it at hand
     flushing      sees data on the disk, now and then, and each file that is good
 
 A chunk that an earlier job wrote is hashed like any other, and fetched again if it went bad. A file
@@ -40,8 +41,6 @@ from stoker_worker.manifest import ManifestFile
 FLUSH_S = 5.0
 _BLOCK = 1 << 20
 _TICK_S = 0.5
-# Hashing a chunk takes milliseconds, where the processor is free.
-_HASH_S = 2.0
 # A source that ends a file early so often, without an error, has a shorter file.
 _SHORT = 3
 
@@ -211,11 +210,13 @@ class Transfer:
             writer.put(part, at - start)
             at, piece = at + len(part), piece[len(part) :]
             if at == start + length:
-                kept = writer.write(start, length, _HASH_S if self._board.is_hashing() else 0.0)
+                kept = writer.write(start, length, due=self._board.is_due(work, index))
                 if self._board.finish(work, index, kept):
                     self._journal.chunk(work.number, index)
                 elif kept is not None:
                     self._buffers.release(kept)
+                if self._board.take_hash(work):
+                    self._hash(work)
 
     def _stream(self, work: FileWork, at: int, end: int) -> Generator[bytes | memoryview]:
         """Give bytes from `at` on, also of a file that can only be read from its start."""
@@ -253,25 +254,24 @@ class Transfer:
     # Hashing.
 
     def _hashing(self) -> None:
-        block = memoryview(bytearray(_BLOCK))
         while (work := self._board.next_to_hash()) is not None:
-            try:
-                descriptor = self._partial.open_file(work.remote.path, os.O_RDONLY)
-                try:
-                    self._hash(work, descriptor, block)
-                finally:
-                    os.close(descriptor)
-            finally:
-                self._board.stop_hashing(work)
+            self._hash(work)
 
-    def _hash(self, work: FileWork, descriptor: int, block: memoryview) -> None:
+    def _hash(self, work: FileWork) -> None:
+        """Hash what is there of a file that this thread has taken."""
+        try:
+            self._hash_on(work)
+        finally:
+            self._board.stop_hashing(work)
+
+    def _hash_on(self, work: FileWork) -> None:
         """Hash the chunks that are there, in order; judge the file after the last."""
         go_on = work.hashed < work.chunks.count
         while go_on:
             index = work.hashed
             known = work.recorded.get(index)
             before = work.hasher.copy()
-            if not self._hash_chunk(work, index, descriptor, block):
+            if not self._hash_chunk(work, index):
                 work.hasher = before
                 return
             if known is None:
@@ -284,22 +284,31 @@ class Transfer:
         if work.hashed == work.chunks.count:
             self._board.judge(work)
 
-    def _hash_chunk(self, work: FileWork, index: int, descriptor: int, block: memoryview) -> bool:
-        at, end = work.chunks.start(index), work.chunks.start(index + 1)
+    def _hash_chunk(self, work: FileWork, index: int) -> bool:
+        start, end = work.chunks.start(index), work.chunks.start(index + 1)
         kept = work.kept.pop(index, None)
-        if kept is not None:
-            work.hasher.update(kept[: end - at])
-            self._buffers.release(kept)
-            return True
-        while at < end:
-            if self._board.ended(work):
-                return False
-            count = os.preadv(descriptor, [block[: min(_BLOCK, end - at)]], at)
-            if not count:
-                self._board.spoil(work, f"expected {work.remote.size} bytes, got {at}")
-                return False
-            work.hasher.update(block[:count])
-            at += count
+        if kept is None:
+            return self._read_again(work, start, end)
+        work.hasher.update(kept[: end - start])
+        self._buffers.release(kept)
+        return True
+
+    def _read_again(self, work: FileWork, at: int, end: int) -> bool:
+        """Hash a chunk that is in the file alone."""
+        block = memoryview(bytearray(_BLOCK))
+        descriptor = self._partial.open_file(work.remote.path, os.O_RDONLY)
+        try:
+            while at < end:
+                if self._board.ended(work):
+                    return False
+                count = os.preadv(descriptor, [block[: min(_BLOCK, end - at)]], at)
+                if not count:
+                    self._board.spoil(work, f"expected {work.remote.size} bytes, got {at}")
+                    return False
+                work.hasher.update(block[:count])
+                at += count
+        finally:
+            os.close(descriptor)
         return True
 
     # Onto the disk.

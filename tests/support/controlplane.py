@@ -376,6 +376,9 @@ class ControlPlane:
                 "--use-service-account-credentials=true",
                 f"--service-account-private-key-file={self._file('service-accounts.key')}",
                 f"--root-ca-file={self._file('ca.crt')}",
+                # Nodes are said to be ready once: there is no kubelet that says so again.
+                "--node-monitor-grace-period=2h",
+                "--node-startup-grace-period=2h",
             ]
             if self.aggregation:
                 arguments += [

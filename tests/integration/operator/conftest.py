@@ -37,6 +37,12 @@ def plane(control_plane: ControlPlane, readers: Readers) -> ControlPlane:
     return control_plane
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nodes_of_a_file(plane: ControlPlane) -> None:
+    """A file of tests begins without nodes, whichever files came before it."""
+    plane.kubectl("delete", "nodes", "--all", "--wait=true")
+
+
 @pytest.fixture(scope="module")
 def operator(
     plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory

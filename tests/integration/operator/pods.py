@@ -29,7 +29,10 @@ _ADDRESSES = (f"127.{os.getpid() % 250 + 2}.250.{number}" for number in itertool
 
 
 class Page:
-    """A server with one page. `body` overrides what it answers; None hangs."""
+    """A server with one page. `body` overrides what it answers; None hangs.
+
+    `asked` is how often it has answered.
+    """
 
     port: int
     path: str
@@ -37,6 +40,7 @@ class Page:
     def __init__(self) -> None:
         self.address = next(_ADDRESSES)
         self.body: str | None = ""
+        self.asked = 0
         page = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -50,6 +54,7 @@ class Page:
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
+                page.asked += 1
 
             def log_message(self, *_: Any) -> None:
                 """Say nothing."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -62,9 +61,11 @@ def test_the_busy_replica_stays_and_costs_are_there_before_the_lower_number(
         make_ready(plane, namespace, "tiny", Component.FRONTEND, frontend)
         wait_for("three engine pods", lambda: len(engines(plane, namespace)) == 3)
         busy = dict(zip(names(engines(plane, namespace)), (1, 7, 2), strict=True))
+        replicas = []
         for name, running in busy.items():
             engine = pages.enter_context(Engine())
             engine.running = running
+            replicas.append(engine)
             make_pod_ready(plane, namespace, name, engine.address)
 
         def followed() -> bool:
@@ -73,7 +74,7 @@ def test_the_busy_replica_stays_and_costs_are_there_before_the_lower_number(
             return bool(found.get("readyReplicas") == 3 and entry["reason"] == "FollowsQueue")
 
         wait_for("the load is followed", followed)
-        time.sleep(3)  # a look at all of them
+        wait_for("a look at all of them", lambda: min(each.asked for each in replicas) > 2)
         before = len(operator_writes(plane, namespace))
         assert not [uri for _, uri in operator_writes(plane, namespace) if "/pods/" in uri]
         plane.apply(service("tiny", namespace, scaling={"minReplicas": 1, "maxReplicas": 1}))

@@ -51,10 +51,13 @@ def test_the_first_held_request_wakes_a_service_at_zero(
         assert engine_pods(plane, namespace) == 1
         make_ready(plane, namespace, "tiny", Component.ENGINE, engine)
         wait_for("it goes to zero", lambda: engine_pods(plane, namespace) == 0)
-        time.sleep(2)
-        settled = operator_writes(plane, namespace)
-        time.sleep(3)
-        assert operator_writes(plane, namespace) == settled
+
+        def quiet() -> bool:
+            before = operator_writes(plane, namespace)
+            time.sleep(5)  # looks every second
+            return operator_writes(plane, namespace) == before
+
+        wait_for("nothing is written any more", quiet)
         assert engine_pods(plane, namespace) == 0
 
         frontend.request()

@@ -129,7 +129,7 @@ async def _check_profile(worker: Worker, folder: Path) -> None:
 
 
 def _check_saturation(worker: Worker) -> None:
-    streams = worker.streams(60, 120)  # eight run, the rest waits
+    streams = worker.streams(60, 300)  # eight run, the rest waits
     longest = 0.0
     most = 0
     while not all(stream.done() for stream in streams):
@@ -138,9 +138,10 @@ def _check_saturation(worker: Worker) -> None:
         longest = max(longest, time.monotonic() - asked)
         most = max(most, worker.load().waiting)
         time.sleep(0.2)
-    assert all(stream.result().chunks == 120 for stream in streams)
+    assert all(stream.result().chunks == 300 for stream in streams)
     assert 0 < most <= 52
-    assert longest < 2, "a probe is answered while the engine takes every core"
+    # As long as the liveness probe waits: later, and the kubelet would end the engine.
+    assert longest < 10, "a probe is answered while the engine takes every core"
 
 
 def _check_recovery(worker: Worker) -> None:
@@ -159,13 +160,13 @@ def _check_recovery(worker: Worker) -> None:
 
 
 def _check_drain(worker: Worker) -> None:
-    streams = worker.begin(2, 3500)
+    streams = worker.begin(4, 3500)
     worker.process.terminate()
     wait_until(lambda: not worker.ready(), 1, "readiness goes at once")
     # Pickers need a moment to notice: what they still send is answered like everything else.
+    assert not all(stream.done() for stream in streams), "the streams were too short to tell"
     late = worker.stream(10)
     assert (late.chunks, late.finish, late.done) == (10, "length", True)
-    assert not all(stream.done() for stream in streams), "the streams were too short to tell"
     for stream in streams:
         seen = stream.result(120)
         assert (seen.chunks, seen.finish, seen.done) == (3500, "length", True)

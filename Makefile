@@ -15,8 +15,8 @@ export CLUSTER REGISTRY
 export PATH := $(STOKER_CACHE_DIR)/tools/bin:$(PATH)
 PYTHON := .venv/bin/python
 READY := .venv/.ready
-# Two files of tests at a time, in the order of their cost; the cluster's phases are one group, last.
-SIDE_BY_SIDE := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+# Two files of tests at a time, in the order of their cost; one process takes the cluster's phases, last.
+SIDE_BY_SIDE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test lint unit e2e up down status images generate site screenshots
 

@@ -1,6 +1,6 @@
 """One cluster for the whole run: brought up once, left running for the next run.
 
-`STOKER_E2E_DOWN=1` takes it away at the end instead.
+`STOKER_E2E_DOWN=1` takes it away at the end instead. Of processes side by side, one has it.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
-from e2e.cluster import Cluster, connect, lifecycle
+from e2e.cluster import Cluster, connect, host, lifecycle
 from e2e.engine import ensure_site_packages
 from e2e.models import ensure_models
 from e2e.prometheus import Prometheus, gpu, record
@@ -19,13 +20,26 @@ from e2e.stack import EXAMPLE, Stack, example
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from xdist.remote import Producer
+
 # A first run builds programs and images inside the fixture; a test proper is far quicker.
 PATIENCE = 2400
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """All phases go one after the other: there is one cluster."""
-    item.add_marker(pytest.mark.xdist_group("cluster"))
+class OneCluster(LoadFileScheduling):  # type: ignore[misc]
+    """Files side by side, and all phases as if they were one file.
+
+    Not by `xdist_group`: marks are silently ignored with pytest 9.2 (pytest-xdist #1386).
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "e2e" if nodeid.startswith("e2e/") else str(super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """Give all phases to one process, since there is one cluster; other files go by themselves."""
+    return OneCluster(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,10 +51,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """The cluster with all images pushed."""
-    yield connect()
-    if os.environ.get("STOKER_E2E_DOWN") == "1":
-        lifecycle.down()
+    """The cluster with all images pushed; other tests that want it meanwhile are told why not."""
+    with host.lock("tests", "Other tests use the cluster: wait for their end, or end them."):
+        yield connect()
+        if os.environ.get("STOKER_E2E_DOWN") == "1":
+            lifecycle.down()
 
 
 @pytest.fixture(scope="session")

@@ -65,11 +65,6 @@ def api_server(
         yield plane
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep the tests of a file together, in order, where files run side by side."""
-    item.add_marker(pytest.mark.xdist_group(item.path.relative_to(_TESTS).as_posix()))
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort folders by what they cost; a folder that is not listed comes before the dear ones."""

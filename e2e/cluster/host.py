@@ -144,13 +144,20 @@ def ensure_packages() -> None:
 
 
 @contextlib.contextmanager
-def lock(name: str) -> Iterator[None]:
-    """Let one command at a time change one thing; the second one waits its turn."""
+def lock(name: str, refusal: str | None = None) -> Iterator[None]:
+    """Let one command at a time change one thing; the second one waits its turn.
+
+    With a refusal it does not wait: `ClusterError` in these words.
+    """
     path = LOCKS / f"stoker-{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         handle = path.open("w")
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if refusal is None else fcntl.LOCK_NB))
+        except BlockingIOError:
+            handle.close()
+            raise ClusterError(refusal) from None
         # The holder before us may have removed the file: then ours is no lock any more.
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_ino == os.fstat(handle.fileno()).st_ino:

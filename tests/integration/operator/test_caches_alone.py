@@ -80,7 +80,7 @@ def test_a_lost_node_takes_its_copy_along_and_comes_back_empty(
         assert [
             job["metadata"]["annotations"]["stoker.dev/node"] for job in cache.jobs("fetch")
         ] == [lost]
-        assert ready("1/2"), "services use the other node's meanwhile"
+        wait_for("services use the other node's meanwhile", lambda: ready("1/2"))
         cache.end("fetch", result("fetch"), node=lost)
         wait_for("both nodes have it again", lambda: ready("2/2"))
     for node in (lost, other):

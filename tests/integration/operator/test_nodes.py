@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -328,6 +329,26 @@ async def test_lists_come_in_pages_and_only_news_are_news(
         asked.clear()
         assert await nodes.inventory(rack) is here
         assert asked == []
+    finally:
+        await client.close()
+
+
+async def test_who_asks_while_a_list_is_on_its_way_hears_of_the_same_labels(
+    plane: ControlPlane, make_node: Callable[..., None]
+) -> None:
+    make_node("labelled", L4, rack="r1")
+    asked: list[str] = []
+    client = await connect(plane.kubeconfig, lambda verb, code, _: asked.append(f"{verb} {code}"))
+    nodes = Nodes(client, {})
+    try:
+        await nodes.refresh()
+        asked.clear()
+        rack = frozenset({"rack"})
+        found = await asyncio.gather(*(nodes.reaching(None, rack) for _ in range(3)))
+        for seen in found:
+            assert seen is not None
+            assert [node.labels["rack"] for node in seen if node.name == "labelled"] == ["r1"]
+        assert asked == ["GET 200"], "one list serves all of them"
     finally:
         await client.close()
 

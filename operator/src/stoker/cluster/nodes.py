@@ -62,13 +62,8 @@ class Nodes:
 
     async def inventory(self, topology: Topology | None) -> Inventory | None:
         """What there is, for a model whose volume is there; None where nodes cannot be read."""
-        if topology is not None:
-            unusual = frozenset(key for key in topology.keys if not is_usual(key))
-            if not unusual <= self._asked:
-                self._asked |= unusual
-                await self.refresh()
-            if not unusual <= self._known:
-                topology = None  # what cannot be told orders nothing
+        if topology is not None and not await self._keeps(topology.keys):
+            topology = None  # what cannot be told orders nothing
         if self._nodes is None:
             return None
         found = self._inventories.get(topology)
@@ -80,13 +75,12 @@ class Nodes:
     async def reaching(
         self, topology: Topology | None, labels: frozenset[str]
     ) -> tuple[Node, ...] | None:
-        """The nodes from which a volume there can be reached, with these labels of theirs."""
+        """The nodes from which a volume there can be reached, with these labels of theirs.
+
+        None where nodes cannot be read, or not with these labels.
+        """
         keys = labels | (frozenset() if topology is None else topology.keys)
-        unusual = frozenset(key for key in keys if not is_usual(key))
-        if not unusual <= self._asked:
-            self._asked |= unusual
-            await self.refresh()
-        if self._nodes is None:
+        if not await self._keeps(keys) or self._nodes is None:
             return None
         return tuple(
             node
@@ -112,6 +106,21 @@ class Nodes:
             for body in page.get("items") or ():
                 self._by_name[name] = node_of(body, self._accelerators, self._asked)
         return self._by_name.get(name)
+
+    async def _keeps(self, keys: frozenset[str]) -> bool:
+        """Whether these labels of the nodes are known; those that were not kept are listed now.
+
+        Who asks while another's list is on its way waits for it: nodes without the label that they
+        have would look as if they had gone.
+        """
+        unusual = frozenset(key for key in keys if not is_usual(key))
+        if unusual <= self._known:
+            return True
+        if not unusual <= self._asked:
+            self._asked |= unusual
+            await self.refresh()
+        async with self._listing:
+            return unusual <= self._known
 
     async def refresh(self) -> bool:
         """List; whether something changed that a service should be looked at for."""

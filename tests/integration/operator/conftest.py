@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.integration.operator.kubelet import Kubelet
 from tests.integration.operator.readers import Readers
 from tests.integration.operator.support import (
     OperatorProcess,
@@ -41,6 +42,17 @@ def plane(control_plane: ControlPlane, readers: Readers) -> ControlPlane:
 def nodes_of_a_file(plane: ControlPlane) -> None:
     """A file of tests begins without nodes, whichever files came before it."""
     plane.kubectl("delete", "nodes", "--all", "--wait=true")
+
+
+@pytest.fixture(scope="module")
+def kubelet(
+    plane: ControlPlane, nodes_of_a_file: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Kubelet]:
+    """Logs and ports of pods, behind the real API server."""
+    del nodes_of_a_file  # first the nodes of others go
+    with Kubelet(tmp_path_factory.mktemp("kubelet")) as running:
+        running.register(plane)
+        yield running
 
 
 @pytest.fixture(scope="module")

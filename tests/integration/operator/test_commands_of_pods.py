@@ -33,19 +33,10 @@ from tests.integration.operator.support import service, wait_for
 from tests.support.controlplane import LOOPBACK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.support.controlplane import ControlPlane
 
 ENGINE, FRONTEND = "chat-engine-1", "chat-frontend-1"
 PORTS = FrontendPorts()
-
-
-@pytest.fixture(scope="module")
-def kubelet(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubelet]:
-    with Kubelet(tmp_path_factory.mktemp("kubelet")) as running:
-        running.register(plane)
-        yield running
 
 
 @pytest.fixture

@@ -226,13 +226,6 @@ def test_a_service_that_answers_is_healthy_and_what_is_not_known_is_told(
     assert f"{namespace}/{NAME}: " in told.stdout
 
 
-@pytest.fixture(scope="module")
-def kubelet(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubelet]:
-    with Kubelet(tmp_path_factory.mktemp("kubelet")) as running:
-        running.register(plane)
-        yield running
-
-
 def test_a_service_that_answers_is_measured_and_asked(
     plane: ControlPlane, installed: OperatorProcess, kubelet: Kubelet, namespace: str
 ) -> None:

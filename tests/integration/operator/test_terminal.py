@@ -28,7 +28,6 @@ from tests.support.controlplane import LOOPBACK
 from tests.support.terminal import CTRL_C, CTRL_D, Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Self
 
     from tests.support.controlplane import ControlPlane
@@ -41,13 +40,6 @@ INTERRUPTED = 130
 _NUMBERS = itertools.count(1)
 # No second look comes by itself: what is seen was drawn for another reason.
 RARELY = ("--interval", "1h")
-
-
-@pytest.fixture(scope="module")
-def kubelet(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubelet]:
-    with Kubelet(tmp_path_factory.mktemp("kubelet")) as running:
-        running.register(plane)
-        yield running
 
 
 @pytest.fixture

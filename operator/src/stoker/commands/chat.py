@@ -18,10 +18,9 @@ import aiohttp
 import typer
 from rich.console import Console
 
-from stoker import naming
 from stoker.clock import SystemClock
 from stoker.cluster.client import Client, connect_as_user
-from stoker.cluster.forward import Forward, forwarded, may_forward
+from stoker.cluster.forward import Forward, forwarded
 from stoker.cluster.kinds import POD
 from stoker.commands import podpages, running, talk, waits
 from stoker.commands.exits import Exit
@@ -42,7 +41,7 @@ from stoker.commands.reach import (
 from stoker.commands.running import SERVICES, CommandError, Subject, told
 from stoker.commands.statuses import mapping, whole
 from stoker.commands.talk import Asking, Reply
-from stoker.errors import Refused, StokerError
+from stoker.errors import StokerError
 from stoker.model.observed import Key
 from stoker.naming import Component
 from stoker.render.frontend_input import FrontendPorts
@@ -244,24 +243,12 @@ class Talk:
                 ) from error
 
     async def _frontend(self) -> str:
-        selector = ",".join(
-            f"{name}={value}"
-            for name, value in naming.selector(self.key.name, Component.FRONTEND).items()
+        answering, there = await podpages.reachable(
+            self.client, self.key, Component.FRONTEND, FORWARDS
         )
-        where = Key(self.key.namespace, "")
-        try:
-            pods = await running.read_all(
-                self.client, POD.path(where.namespace), {"labelSelector": selector}
-            )
-            permitted = await may_forward(self.client, where.namespace)
-        except StokerError as error:
-            raise told(error, where, FORWARDS) from error
-        if not permitted:
-            raise told(Refused("ports of pods are not yours to open"), where, FORWARDS)
-        answering = podpages.answering(pods).get((self.key.namespace, self.key.name), [])
         if not answering:
             raise CommandError(
-                f"no frontend pod of {self.key} answers ({len(pods)} there); `stoker why "
+                f"no frontend pod of {self.key} answers ({there} there); `stoker why "
                 f"{self.key.name} -n {self.key.namespace}` says why",
                 Exit.UNHEALTHY,
             )

@@ -13,9 +13,13 @@ from typing import Any, Final, Self
 from stoker import naming
 from stoker.cluster.client import Client
 from stoker.cluster.forward import Forward, forwarded, may_forward
+from stoker.cluster.kinds import POD
+from stoker.commands import running
 from stoker.commands.rates import Look
+from stoker.commands.running import Subject, told
 from stoker.commands.statuses import mapping, mappings
-from stoker.errors import Refused
+from stoker.errors import Refused, StokerError
+from stoker.model import observed
 from stoker.model.load import EngineSample, FrontendSample
 from stoker.naming import Component
 from stoker.render.frontend_input import PATH_LOAD, FrontendPorts
@@ -64,6 +68,27 @@ def answering(pods: Iterable[Mapping[str, Any]]) -> dict[Key, list[Pod]]:
             )
         )
     return found
+
+
+async def reachable(
+    client: Client, key: observed.Key, component: Component, subject: Subject
+) -> tuple[list[Pod], int]:
+    """A service's pods of this kind that answer and whose ports are the user's to open.
+
+    Also how many there are, answering or not. `CommandError` in the subject's words where the
+    user may not know.
+    """
+    labels = naming.selector(key.name, component)
+    query = {"labelSelector": ",".join(f"{name}={value}" for name, value in labels.items())}
+    where = observed.Key(key.namespace, "")
+    try:
+        pods = await running.read_all(client, POD.path(key.namespace), query)
+        permitted = await may_forward(client, key.namespace)
+    except StokerError as error:
+        raise told(error, where, subject) from error
+    if not permitted:
+        raise told(Refused("ports of pods are not yours to open"), where, subject)
+    return answering(pods).get((key.namespace, key.name), []), len(pods)
 
 
 def chosen(pods: Mapping[Key, list[Pod]], most: int = MOST_PODS) -> dict[Key, list[Pod]]:

@@ -18,12 +18,11 @@ import aiohttp
 import typer
 from rich.console import Console
 
-from stoker import naming
 from stoker.clock import SystemClock
 from stoker.cluster.client import Client
-from stoker.cluster.forward import Forward, forwarded, may_forward
+from stoker.cluster.forward import Forward, forwarded
 from stoker.cluster.kinds import POD
-from stoker.commands import operators, podpages, running, talk
+from stoker.commands import operators, podpages, talk
 from stoker.commands.exits import Exit
 from stoker.commands.following import Progress, Screen, screen_of
 from stoker.commands.inputs import InputError
@@ -46,7 +45,6 @@ from stoker.commands.recorder import RECORDING, WRITTEN, Recorder
 from stoker.commands.running import CommandError, Subject, told
 from stoker.commands.statuses import duration, mapping, whole
 from stoker.commands.tables import safe, titled
-from stoker.errors import Refused, StokerError
 from stoker.model.observed import Key
 from stoker.naming import Component
 from stoker_worker import contract
@@ -178,7 +176,8 @@ class Run:
 
     async def go(self, pod: str | None, *, alone: bool) -> tuple[dict[str, Any], list[Operator]]:
         """Record, fetch, and tell."""
-        chosen = choose(self.key, await self._pods(), pod, alone=alone)
+        pods, _ = await podpages.reachable(self.client, self.key, Component.ENGINE, PORTS)
+        chosen = choose(self.key, pods, pod, alone=alone)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
         screen = screen_of(Console(stderr=True, highlight=False), SystemClock())
         async with (
@@ -286,20 +285,6 @@ class Run:
                 each.cancel()
             await asyncio.gather(*sending, return_exceptions=True)
         return time.monotonic() - begun
-
-    async def _pods(self) -> list[Pod]:
-        """Engines that answer."""
-        labels = naming.selector(self.key.name, Component.ENGINE)
-        query = {"labelSelector": ",".join(f"{name}={value}" for name, value in labels.items())}
-        where = Key(self.key.namespace, "")
-        try:
-            pods = await running.read_all(self.client, POD.path(self.key.namespace), query)
-            permitted = await may_forward(self.client, self.key.namespace)
-        except StokerError as error:
-            raise told(error, where, PORTS) from error
-        if not permitted:
-            raise told(Refused("ports of pods are not yours to open"), where, PORTS)
-        return podpages.answering(pods).get((self.key.namespace, self.key.name), [])
 
 
 def choose(key: Key, pods: Sequence[Pod], wanted: str | None, *, alone: bool) -> str:

@@ -349,6 +349,11 @@ async def test_who_asks_while_a_list_is_on_its_way_hears_of_the_same_labels(
             assert seen is not None
             assert [node.labels["rack"] for node in seen if node.name == "labelled"] == ["r1"]
         assert asked == ["GET 200"], "one list serves all of them"
+        make_node("late", L4)
+        asked.clear()
+        late = await asyncio.gather(*(nodes.named("late") for _ in range(3)))
+        assert [node.name for node in late if node is not None] == ["late"] * 3
+        assert asked == ["GET 200"]
     finally:
         await client.close()
 

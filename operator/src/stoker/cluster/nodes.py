@@ -97,15 +97,21 @@ class Nodes:
         if self._nodes is None:
             return None
         if name not in self._by_name and name not in self._missing:
-            self._missing.add(name)
-            query = {"fieldSelector": f"metadata.name={name}"}
-            try:
-                page = await self._client.get(NODE.path(None), query)
-            except (ClusterUnavailable, Refused, NotFound):
-                return None
-            for body in page.get("items") or ():
-                self._by_name[name] = node_of(body, self._accelerators, self._asked)
+            async with self._listing:  # who asks for the same one meanwhile waits for the answer
+                await self._look_for(name)
         return self._by_name.get(name)
+
+    async def _look_for(self, name: str) -> None:
+        if name in self._by_name or name in self._missing:
+            return
+        query = {"fieldSelector": f"metadata.name={name}"}
+        try:
+            page = await self._client.get(NODE.path(None), query)
+        except (ClusterUnavailable, Refused, NotFound):
+            page = {}
+        self._missing.add(name)
+        for body in page.get("items") or ():
+            self._by_name[name] = node_of(body, self._accelerators, self._asked)
 
     async def _keeps(self, keys: frozenset[str]) -> bool:
         """Whether these labels of the nodes are known; those that were not kept are listed now.

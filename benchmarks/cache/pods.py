@@ -93,9 +93,18 @@ def start_one(caches: Caches, service: str) -> float:
     old = stack.engine_pods(service, NAMESPACE)[0]["metadata"]
     stack.kubectl("delete", "pod", old["name"], "-n", NAMESPACE, "--wait=true")
     (pod,) = caches.settle(service)
-    made = _unix(pod["metadata"]["creationTimestamp"])
+    return ready_at(pod) - made_at(pod)
+
+
+def made_at(found: dict[str, Any]) -> float:
+    """Unix seconds of an object's creation."""
+    return _unix(found["metadata"]["creationTimestamp"])
+
+
+def ready_at(pod: dict[str, Any]) -> float:
+    """Unix seconds since when a pod is ready."""
     ready = next(c for c in pod["status"]["conditions"] if c["type"] == "Ready")
-    return _unix(ready["lastTransitionTime"]) - made
+    return _unix(ready["lastTransitionTime"])
 
 
 def _unix(text: str) -> float:

@@ -1,0 +1,132 @@
+"""What a cache saves a start: from the service's first moment, or a pod's, to Ready.
+
+    python -m benchmarks.cache.starts [--rounds N] [--slow BYTES] [--no-install] [-o FILE]
+
+On the cluster (`make up`). Each round begins with nothing: no service, no ModelCache, nothing on
+the volume. Then, of one model from a hub beside the cluster:
+
+    cold      from the creation of cache and service until the engine's pod is Ready: two jobs
+              resolve and fetch, a pod loads; and of this the pod's part, from its creation
+    warm      that pod is deleted, and the next one is Ready, from its creation: the volume and the
+              kernel's memory have the model
+    kernels   the same of a service that compiles (`compile: on`), without and with the kernels that
+              an earlier pod left beside the cache
+
+Times are the API server's own, whole seconds. The model is tiny, so the download of a cold
+start is what `--slow` makes of it, in bytes per second; 0 is as fast as it goes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.cache.pods import made_at, ready_at, start_one
+from benchmarks.common import cluster_options_of, installed, report
+from e2e.caches import KIND, Caches, prepared, remove_services
+from e2e.load import median
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+NAMESPACE = "bench-starts"
+EAGER, COMPILING = "eager", "compiling"
+CACHE = "tiny"
+PV_FREE, PV_LEFT = "Available", "Released"
+COMPILED: dict[str, Any] = {"optimization": {"compile": "on"}}
+
+
+def forget(caches: Caches) -> None:
+    """Leave nothing of the model: no service, no cache, no file, no page."""
+    remove_services(caches.stack, NAMESPACE)
+    stack, volume = caches.stack, f"{NAMESPACE}-free"
+    stack.kubectl("delete", KIND, "--all", "-n", NAMESPACE, "--wait=true")
+    claims = (PV_FREE, PV_LEFT)
+    stack.wait_for(lambda: phase(caches, volume) in claims, "the claim to go", 120)
+    for path in caches.folder.iterdir():
+        shutil.rmtree(path)
+    if phase(caches, volume) == PV_LEFT:  # nobody may claim it until it forgets who did
+        patch = '[{"op": "remove", "path": "/spec/claimRef"}]'
+        stack.kubectl("patch", "persistentvolume", volume, "--type=json", "-p", patch)
+
+
+def phase(caches: Caches, volume: str) -> str:
+    """Whether a PersistentVolume is free, claimed, or left by a claim that went."""
+    told = caches.stack.kubectl("get", "persistentvolume", volume, "-o", "jsonpath={.status.phase}")
+    return str(told).strip()
+
+
+def cold(caches: Caches, service: str, **spec: Any) -> tuple[float, float]:
+    """Seconds until the first engine is Ready: since the service was made, and since its pod."""
+    caches.stack.apply(caches.cache(CACHE, storage={"pvc": {"size": "100Mi"}}))
+    caches.stack.apply(caches.service(service, {"cacheRef": {"name": CACHE}}, **spec))
+    (pod,) = caches.settle(service)
+    found = caches.stack.get("infer", service, NAMESPACE) or {}
+    return ready_at(pod) - made_at(found), ready_at(pod) - made_at(pod)
+
+
+def round_of(caches: Caches) -> dict[str, float]:
+    """One round of everything."""
+    found: dict[str, float] = {}
+    forget(caches)
+    found["cold"], found["cold, the pod's part"] = cold(caches, EAGER)
+    found["warm"] = start_one(caches, EAGER)
+    forget(caches)
+    whole, part = cold(caches, COMPILING, **COMPILED)
+    found["compiling: cold"], found["compiling: cold, the pod's part"] = whole, part
+    wait_for_kernels(caches)
+    for snapshot in kernels(caches):
+        snapshot.unlink()
+    found["compiling: warm, no kernels"] = start_one(caches, COMPILING)
+    wait_for_kernels(caches)
+    found["compiling: warm, kept kernels"] = start_one(caches, COMPILING)
+    restored = caches.state(COMPILING)["compiled"]["restored"]
+    assert restored in {each.name for each in kernels(caches)}, "the start had no kernels"
+    return found
+
+
+def wait_for_kernels(caches: Caches) -> None:
+    """Wait until an engine has published what it compiled."""
+    caches.stack.wait_for(lambda: bool(kernels(caches)), "what it compiled to be kept", 180)
+
+
+def kernels(caches: Caches) -> list[Path]:
+    """Snapshots of compiled kernels on the volume."""
+    return sorted(caches.folder.glob("compile/*/*.tar"))
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = cluster_options_of(__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--slow", type=float, default=0.0, help="bytes per second of the hub")
+    options = parser.parse_args()
+    stack = installed(options)
+    rounds: list[dict[str, float]] = []
+    loads = []
+    with prepared(stack, NAMESPACE) as caches:
+        if options.slow:
+            caches.hub.cdn.fail(times=None, bytes_per_second=options.slow)
+        for number in range(1, options.rounds + 1):
+            loads.append(os.getloadavg()[0])
+            rounds.append(round_of(caches))
+            sys.stderr.write(f"round {number} of {options.rounds}, load {loads[-1]:.1f}: ")
+            sys.stderr.write(f"{ {name: round(value) for name, value in rounds[-1].items()} }\n")
+        forget(caches)
+    rows = [(name, _seconds([each[name] for each in rounds]), "") for name in rounds[0]]
+    rows.append(("load average", f"{min(loads):.0f} to {max(loads):.0f}", ""))
+    report(
+        "Starts with and without a cache", rows, {"rounds": rounds, "loads": loads}, options.output
+    )
+    return 0
+
+
+def _seconds(values: Sequence[float]) -> str:
+    return f"{median(list(values)) or 0:.0f} s ({min(values):.0f} to {max(values):.0f})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

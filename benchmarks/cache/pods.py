@@ -90,8 +90,8 @@ def start_all(caches: Caches, count: int) -> float:
 def start_one(caches: Caches, service: str) -> float:
     """Seconds from a pod's creation to Ready, by the API server's own times."""
     stack = caches.stack
-    old = stack.engine_pods(service, NAMESPACE)[0]["metadata"]
-    stack.kubectl("delete", "pod", old["name"], "-n", NAMESPACE, "--wait=true")
+    old = stack.engine_pods(service, caches.namespace)[0]["metadata"]
+    stack.kubectl("delete", "pod", old["name"], "-n", caches.namespace, "--wait=true")
     (pod,) = caches.settle(service)
     return ready_at(pod) - made_at(pod)
 

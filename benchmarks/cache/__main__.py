@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.cache.faults import REPO, SHARD_BYTES, SHARDS, Faults, Tally
-from benchmarks.cache.speed import Speeds, make_model, measure, ratio
+from benchmarks.cache.speed import NETWORK, Speeds, make_model, measure, ratio
 from benchmarks.common import options_of, report
 from e2e.load import median
 from tests.support.hub import Hub
@@ -35,8 +35,10 @@ def speed_rows(speeds: Speeds) -> list[Row]:
         return f"{median(values) or 0:.2f} s"
 
     added = ratio(speeds.blind, speeds.stoker) - 1
+    slowly_added = ratio(speeds.network_blind, speeds.network) - 1
     return [
         ("disk, one writer, synced", rate(speeds.disk), ""),
+        ("the same past the page cache", rate(speeds.direct), ""),
         ("loopback, 8 readers that keep nothing", rate(speeds.loopback), ""),
         ("hf download", rate(speeds.hf), ""),
         ("hf download, until it is on the disk", rate(speeds.hf_on_disk), ""),
@@ -47,6 +49,11 @@ def speed_rows(speeds: Speeds) -> list[Row]:
         ("of hf download", f"{ratio(speeds.stoker, speeds.hf):.2f}", "≥ 1.0"),
         ("of hf download on the disk", f"{ratio(speeds.stoker, speeds.hf_on_disk):.2f}", ""),
         ("added by verification", f"{added * 100:.1f} %", "≤ 10 %"),
+        (
+            f"the same where the source gives {NETWORK / 1e6:.0f} MB/s",
+            f"{slowly_added * 100:.1f} %",
+            "≤ 10 %",
+        ),
         ("processor time for 10⁹ bytes: fetch job", cpu(speeds.stoker_cpu), ""),
         ("the same of hf download", cpu(speeds.hf_cpu), ""),
         ("the same of a job that hashes nothing", cpu(speeds.blind_cpu), ""),

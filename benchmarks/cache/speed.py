@@ -14,13 +14,13 @@ import sys
 import time
 import urllib.request
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.cache import jobs
 from benchmarks.cache.faults import passes
-from benchmarks.cache.limits import PIECE, loopback_speed, pipe_to, write_speed
+from benchmarks.cache.limits import PIECE, direct_speed, loopback_speed, pipe_to, write_speed
 from benchmarks.common import cpu_seconds
 from e2e.load import median
 from stoker_worker.cachecontract import FETCH
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 NAME = "big"
 REPO = f"models/{NAME}"  # as `tests.support.hub` names what it serves
 SHARDS = 4
+NETWORK = 500_000_000
+"""Bytes per second of a source that is slower than the machine: four gigabits."""
 
 
 @dataclass
@@ -38,6 +40,9 @@ class Speeds:
     """Bytes per second of each round, if nothing else is said."""
 
     disk: list[float] = field(default_factory=list)
+    """One writer through the page cache."""
+    direct: list[float] = field(default_factory=list)
+    """One writer past it."""
     loopback: list[float] = field(default_factory=list)
     hf: list[float] = field(default_factory=list)
     hf_on_disk: list[float] = field(default_factory=list)
@@ -47,6 +52,9 @@ class Speeds:
     stoker: list[float] = field(default_factory=list)
     blind: list[float] = field(default_factory=list)
     """A job that hashes nothing."""
+    network: list[float] = field(default_factory=list)
+    """A job whose source gives it `NETWORK`, and no more."""
+    network_blind: list[float] = field(default_factory=list)
     hf_cpu: list[float] = field(default_factory=list)
     """Processor seconds per 10⁹ bytes, the client's alone."""
     stoker_cpu: list[float] = field(default_factory=list)
@@ -58,8 +66,11 @@ class Speeds:
     """Seconds of the look that an engine's start takes at an untouched model."""
 
     def of_limit(self) -> float:
-        """Share of the lower limit, of the same round, that a job reached."""
-        lows = map(min, self.disk, self.loopback)
+        """Share of the lower limit, of the same round, that a job reached.
+
+        The disk's is that of the better writer.
+        """
+        lows = map(min, map(max, self.disk, self.direct), self.loopback)
         return ratio(self.stoker, list(lows))
 
     def to_json(self) -> dict[str, Any]:
@@ -108,10 +119,11 @@ def measure(work: Path, size: int, rounds: int, say: Callable[[str], None]) -> S
     speeds = Speeds()
     with served(work / "source") as (url, hosts, server):
         config = jobs.config_for(url, hosts, REPO, task=FETCH)
+        slow = replace(config, bandwidth=NETWORK)
         urls = _signed(url, work / "source" / NAME)
         total = sum(length for _, length in urls)
         for number in range(1, rounds + 1):
-            before = write_speed(work, total)
+            before, direct = write_speed(work, total), direct_speed(work, total)
             speeds.loopback.append(loopback_speed(urls))
             # A shared disk changes by the second: what is compared runs next to each other.
             pipe = _timed(work / "pipe", lambda to: pipe_to(to, urls))
@@ -121,8 +133,13 @@ def measure(work: Path, size: int, rounds: int, say: Callable[[str], None]) -> S
             speeds.check.append(_look(jobs.model_folder(config, work / "job")))
             shutil.rmtree(work / "job")
             speeds.disk.append((before + write_speed(work, total)) / 2)
+            speeds.direct.append((direct + direct_speed(work, total)) / 2)
             hf = _timed(work / "hf", lambda to: _hf(url, to))
             blind = _timed(work / "blind", lambda to: _job(config, to, blind=True))
+            network = _timed(work / "network", lambda to: _job(slow, to, blind=False))
+            network_blind = _timed(work / "network", lambda to: _job(slow, to, blind=True))
+            speeds.network.append(total / network.seconds)
+            speeds.network_blind.append(total / network_blind.seconds)
             speeds.pipe.append(total / pipe.seconds)
             speeds.stoker.append(total / job.seconds)
             speeds.hf.append(total / hf.seconds)

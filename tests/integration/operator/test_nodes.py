@@ -260,6 +260,33 @@ def test_without_the_right_everything_is_as_before_and_the_log_says_it_once(
         assert process.metric("stoker_reconcile_bugs_total") == 0
 
 
+async def test_a_claim_made_anew_is_read_at_once_by_who_means_the_new_one(
+    plane: ControlPlane, namespace: str
+) -> None:
+    client = await connect(plane.kubeconfig, lambda *_: None)
+    claims = Claims(client, SystemClock())
+
+    def bound() -> str | None:
+        body = plane.get("pvc", "models", "-n", namespace)
+        return body["metadata"]["uid"] if body["status"]["phase"] == "Bound" else None
+
+    try:
+        make_claim(plane, namespace)
+        first = wait_for("it is bound", bound)
+        assert (await claims.claim(namespace, "models")).uid == first
+        plane.kubectl("delete", "pvc", "models", "-n", namespace)
+        plane.kubectl("delete", "pv", f"{namespace}-models")
+        make_claim(plane, namespace)
+        second = wait_for("the new one is bound", bound)
+        assert first != second
+        assert (await claims.claim(namespace, "models")).uid == first, "asked for once a minute"
+        assert (await claims.claim(namespace, "models", first)).uid == first
+        assert (await claims.claim(namespace, "models", second)).uid == second
+        assert (await claims.claim(namespace, "models")).uid == second
+    finally:
+        await client.close()
+
+
 async def test_volumes_that_are_refused_are_everywhere_and_not_asked_for_again(
     plane: ControlPlane, namespace: str, caplog: pytest.LogCaptureFixture
 ) -> None:

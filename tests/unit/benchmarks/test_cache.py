@@ -11,13 +11,16 @@ MB = 1e6
 
 def speeds() -> Speeds:
     return Speeds(
-        disk=[100 * MB, 400 * MB, 200 * MB],
+        disk=[50 * MB, 400 * MB, 100 * MB],
+        direct=[100 * MB, 100 * MB, 200 * MB],
         loopback=[300 * MB, 200 * MB, 800 * MB],
         hf=[50 * MB, 100 * MB, 100 * MB],
         hf_on_disk=[40 * MB, 80 * MB, 90 * MB],
         pipe=[100 * MB, 100 * MB, 100 * MB],
         stoker=[90 * MB, 190 * MB, 180 * MB],
         blind=[99 * MB, 209 * MB, 198 * MB],
+        network=[100 * MB, 100 * MB, 100 * MB],
+        network_blind=[100 * MB, 101 * MB, 102 * MB],
         check=[0.001, 0.002, 0.004],
     )
 
@@ -33,6 +36,7 @@ def test_rows_tell_what_was_promised() -> None:
     assert rows["of that pipe"] == ("1.80", "")
     assert rows["of hf download"] == ("1.80", "≥ 1.0")
     assert rows["added by verification"] == ("10.0 %", "≤ 10 %")
+    assert rows["the same where the source gives 500 MB/s"] == ("1.0 %", "≤ 10 %")
     assert rows["look at a warm cache"][0] == "2.0 ms"
 
 

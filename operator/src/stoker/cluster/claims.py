@@ -1,8 +1,9 @@
 """Volume claims, read one by one when a pass needs them, and where their volumes can be mounted.
 
 Claims carry no label of ours: a watch would bring every claim of the cluster into memory, and need
-the right to list them. A bound claim is read again after a minute, one that is missing or waits is
-asked for every few seconds. Its volume is read once: where it lies does not change. Where the API
+the right to list them. A bound claim is read again after a minute, and at once when a cache was
+filled on one that was made anew under its name; one that is missing or waits is asked for every few
+seconds. Its volume is read once: where it lies does not change. Where the API
 server refuses volumes or storage classes, nothing is known of places, and everything else goes on.
 """
 
@@ -53,11 +54,12 @@ class Claims:
         # Until when a kind is not asked for, after a refusal.
         self._refused: dict[str, float] = {}
 
-    async def claim(self, namespace: str, name: str) -> Claim:
-        """The claim as it is, or was a moment ago."""
+    async def claim(self, namespace: str, name: str, uid: str | None = None) -> Claim:
+        """The claim as it is, or was a moment ago; as it is, where another uid is remembered."""
         now = self._clock.monotonic()
         known, seen = self._bound.pop((namespace, name), (Claim(None), -_BOUND_FOR_S))
-        if known.uid is not None and now - seen < _BOUND_FOR_S:
+        meant = known.uid is not None and uid in {None, known.uid}
+        if meant and now - seen < _BOUND_FOR_S:
             self._bound[namespace, name] = (known, seen)
             return known
         try:

@@ -148,11 +148,14 @@ class Observer:
         self, service: ObservedService, meant: Location | None
     ) -> dict[str, Claim]:
         """Every claim that the service names, or that its engine's pods mount."""
-        names = set(self._engine_claims)
+        uids: dict[str, str | None] = dict.fromkeys(self._engine_claims)
         if meant is not None and meant.claim:
-            names.add(meant.claim)
+            uids[meant.claim] = meant.claim_uid
         namespace = service.key.namespace
-        return {name: await self._claims.claim(namespace, name) for name in sorted(names)}
+        return {
+            name: await self._claims.claim(namespace, name, uid)
+            for name, uid in sorted(uids.items())
+        }
 
     async def _inventory(
         self, service: ObservedService, location: Location | None, claims: Mapping[str, Claim]

@@ -1,6 +1,6 @@
 """What a cache saves a start: from the service's first moment, or a pod's, to Ready.
 
-    python -m benchmarks.cache.starts [--rounds N] [--slow BYTES] [--no-install] [-o FILE]
+    python -m benchmarks.cache.starts [--rounds N] [--no-install] [-o FILE]
 
 On the cluster (`make up`). Each round begins with nothing: no service, no ModelCache, nothing on
 the volume. Then, of one model from a hub beside the cluster:
@@ -12,8 +12,7 @@ the volume. Then, of one model from a hub beside the cluster:
     kernels   the same of a service that compiles (`compile: on`), without and with the kernels that
               an earlier pod left beside the cache
 
-Times are the API server's own, whole seconds. The model is tiny, so the download of a cold
-start is what `--slow` makes of it, in bytes per second; 0 is as fast as it goes.
+Times are the API server's own, whole seconds. The model is tiny, so its download is no part of it.
 """
 
 from __future__ import annotations
@@ -102,14 +101,11 @@ def main() -> int:
     """Measure and print."""
     parser = cluster_options_of(__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--slow", type=float, default=0.0, help="bytes per second of the hub")
     options = parser.parse_args()
     stack = installed(options)
     rounds: list[dict[str, float]] = []
     loads = []
     with prepared(stack, NAMESPACE) as caches:
-        if options.slow:
-            caches.hub.cdn.fail(times=None, bytes_per_second=options.slow)
         for number in range(1, options.rounds + 1):
             loads.append(os.getloadavg()[0])
             rounds.append(round_of(caches))

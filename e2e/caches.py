@@ -1,4 +1,4 @@
-"""Model caches before a hub that runs beside the cluster, for tests and benchmarks.
+"""Model caches before a hub and a registry beside the cluster, for tests and benchmarks.
 
 The hub is on this machine, so the node's address is the hub's, and whoever is to be shut off from
 it is shut off from that address. Pods reach each other, their frontend and DNS as before.
@@ -15,30 +15,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from e2e.cluster.settings import NODE_ADDRESS, REGISTRY, STORAGE_CLASS, state
+from e2e.cluster.components import plain_registry
+from e2e.cluster.settings import NODE_ADDRESS, STORAGE_CLASS, state
 from e2e.cluster.volumes import free_volume, local_volume
 from e2e.models import PROMPTS, TINY
 from e2e.stack import Stack, example
 from e2e.test_00_cluster import RESTRICTED
 from e2e.test_10_answers import call
 from tests.support.hub import Hub
-from tests.support.stores import Registry
+from tests.support.stores import PrivateRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REPO = "tests/tiny-llama"
 KIND = "modelcaches.stoker.dev"
+PULL = "registry-pull"
 SECONDS = 240
 
 
 @dataclass
 class Caches:
-    """The stack, the hub, and the folders behind the volumes."""
+    """The stack, the hub, a registry, and the folders behind the volumes."""
 
     stack: Stack
     namespace: str
     hub: Hub
+    registry: PrivateRegistry
     folder: Path
     small: Path
 
@@ -154,16 +157,15 @@ class Caches:
             self.stack.kubectl("delete", "pod", "probe", "-n", self.namespace, "--wait=false")
 
 
-class ClusterRegistry(Registry):
-    """The cluster's own registry, which runs already."""
-
-    def __init__(self) -> None:
-        """Neither its folder nor its port are this test's."""
-
-    @property
-    def netloc(self) -> str:
-        """Where nodes and pods find it."""
-        return REGISTRY
+def pull_secret(registry: PrivateRegistry, namespace: str) -> dict[str, Any]:
+    """What pods name to pull from it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/dockerconfigjson",
+        "metadata": {"name": PULL, "namespace": namespace},
+        "stringData": {".dockerconfigjson": registry.pull_secret},
+    }
 
 
 @contextmanager
@@ -181,19 +183,24 @@ def _prepared(stack: Stack, namespace: str, base: Path) -> Iterator[Caches]:
     free, tight = f"{namespace}-free", f"{namespace}-small"
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "cache", small], check=True)
     try:
-        with Hub(NODE_ADDRESS, NODE_ADDRESS) as hub:
+        with (
+            Hub(NODE_ADDRESS, NODE_ADDRESS) as hub,
+            PrivateRegistry(base / "registry", NODE_ADDRESS) as registry,
+        ):
+            plain_registry(registry.netloc)
             hub.add(REPO, stack.models / TINY.name)
             stack.prepare_namespace(namespace)
             stack.apply(
                 [
                     free_volume(free, folder),
                     *local_volume(tight, small, namespace, "small", "ReadWriteOnce"),
+                    pull_secret(registry, namespace),
                 ]
             )
             storage = {"storageClassName": STORAGE_CLASS}
-            plain = [*hub.hosts, REGISTRY]
+            plain = [*hub.hosts, registry.netloc]
             stack.install(caches={"hub": hub.url, "plainHosts": plain, "storage": storage})
-            yield Caches(stack, namespace, hub, folder, small)
+            yield Caches(stack, namespace, hub, registry, folder, small)
             stack.install()
     finally:
         remove_services(stack, namespace)

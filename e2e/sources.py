@@ -1,6 +1,7 @@
 """Sources beside the cluster that are no hub: a bucket, a registry, and a web server with TLS.
 
-Each holds the same tiny model. Pods reach them at the node's address, and prove what they get.
+Each holds the same tiny model; bucket and registry ask who wants it. Pods reach them at the
+node's address, and prove what they get.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from e2e.caches import KIND, remove_services
+from e2e.caches import KIND, PULL, pull_secret, remove_services
 from e2e.cluster.settings import NODE, NODE_ADDRESS, state
 from e2e.cluster.volumes import local_volume
 from e2e.models import TINY
@@ -25,7 +26,7 @@ from e2e.stack import OPERATOR_NAMESPACE, Stack
 from stoker import naming
 from stoker.commands.exits import Exit
 from tests.support.authority import Authority
-from tests.support.stores import ACCESS_KEY, SECRET_KEY, Minio, Registry
+from tests.support.stores import ACCESS_KEY, SECRET_KEY, Minio, PrivateRegistry
 from tests.support.web import Answer, WebServer
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def prepared(stack: Stack, namespace: str) -> Iterator[Sources]:
         base = Path(after.enter_context(folder))
         base.chmod(0o755)
         minio = after.enter_context(Minio(base / "minio", NODE_ADDRESS))
-        registry = after.enter_context(Registry(base / "registry", NODE_ADDRESS))
+        registry = after.enter_context(PrivateRegistry(base / "registry", NODE_ADDRESS))
         authority = Authority(base / "keys", f"subjectAltName=IP:{NODE_ADDRESS}")
         authority.make()
         archive = _packed(stack.models / TINY.name, base / "tiny.tar")
@@ -122,7 +123,10 @@ def prepared(stack: Stack, namespace: str) -> Iterator[Sources]:
             base / NODES,
             {
                 "bucket": ("--uri", "s3://models/team/tiny", "--secret", KEYS),
-                "registry": ("--uri", f"oci://{registry.netloc}/team/tiny", "--revision", "v1"),
+                "registry": (
+                    *("--uri", f"oci://{registry.netloc}/team/tiny", "--revision", "v1"),
+                    *("--secret", PULL),
+                ),
                 "web": ("--uri", f"{web.url}/tiny.tar", "--revision", f"sha256:{digest}"),
             },
         )
@@ -130,7 +134,7 @@ def prepared(stack: Stack, namespace: str) -> Iterator[Sources]:
         # First: with other defaults, caches would begin to move.
         after.callback(_removed, stack, namespace)
         stack.prepare_namespace(namespace)
-        stack.apply(_objects(found, authority))
+        stack.apply([*_objects(found, authority), pull_secret(registry, namespace)])
         stack.install(
             caches={
                 "objectEndpoint": minio.url,

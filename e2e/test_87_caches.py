@@ -12,17 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.caches import (
-    KIND,
-    REPO,
-    SECONDS,
-    Caches,
-    ClusterRegistry,
-    prepared,
-    remove_services,
-)
-from e2e.cluster.settings import REGISTRY
-from e2e.cluster.volumes import free_volume
+from e2e.caches import KIND, PULL, REPO, SECONDS, Caches, prepared, remove_services
 from e2e.models import TINY
 from e2e.stack import Stack, is_ready
 
@@ -33,8 +23,8 @@ if TYPE_CHECKING:
 
 NAMESPACE = "caches"
 WEIGHTS = "model.safetensors"
-SLOW = 150_000
-CACHE, SERVICE, SECOND = "tiny", "cached", "shared"
+SLOW = 300_000
+CACHE, SERVICE, SECOND, IMAGE = "tiny", "cached", "shared", "imaged"
 
 
 @pytest.fixture(scope="module")
@@ -76,26 +66,56 @@ def test_a_cache_becomes_ready_and_holds_the_sources_bytes(caches: Caches) -> No
     )
 
 
-def test_a_service_runs_from_it(caches: Caches) -> None:
+def test_an_image_is_mounted_and_copied_nowhere(caches: Caches) -> None:
+    """From a registry that asks who pulls: the worker's job, and the kubelet for each pod."""
+    stack, registry = caches.stack, caches.registry
+    digest = registry.push_image("tests/tiny", "v1", stack.models / TINY.name)
+    address = f"{registry.netloc}/tests/tiny"
+    model = {"uri": f"oci://{address}", "revision": "v1", "secretRef": {"name": PULL}}
+    stack.apply(caches.cache(IMAGE, model=model, storage={"image": {}}))
+    caches.wait_ready(IMAGE)
+    status = caches.status(IMAGE)
+    assert status["revision"] == digest
+    assert status["image"] == f"{address}@{digest}"
+    assert "claim" not in status
+
+
+def test_services_run_from_both(caches: Caches) -> None:
+    stack = caches.stack
     caches.hub.forget()
-    compiling = {"compile": "on"}
-    named = {"cacheRef": {"name": CACHE}}
-    caches.stack.apply(caches.service(SERVICE, named, optimization=compiling))
+    stack.apply([
+        caches.service(SERVICE, {"cacheRef": {"name": CACHE}}),
+        caches.service(IMAGE, {"cacheRef": {"name": IMAGE}}),
+    ])  # fmt: skip
+    (pod,) = caches.settle(IMAGE)
     caches.settle(SERVICE)
     assert caches.answers(SERVICE)
+    assert caches.answers(IMAGE)
     assert not caches.hub.hub.seen
+    (volume,) = [each for each in pod["spec"]["volumes"] if "image" in each]
+    assert volume["image"]["reference"] == caches.status(IMAGE)["image"]
+    stack.kubectl("delete", "infer", IMAGE, "-n", NAMESPACE, "--wait=true")
     assert not caches.state(SERVICE)["compiled"]["restored"]
-    caches.stack.wait_for(lambda: bool(caches.compiled()), "what it compiled to be kept", 120)
+    stack.wait_for(lambda: bool(caches.compiled()), "what the engine found out to be kept", 120)
 
 
-def test_without_a_hub_it_starts_again(caches: Caches) -> None:
-    """Shut off from the hub by a policy that bites, and then there is no hub at all."""
+def test_without_a_hub_services_start(caches: Caches) -> None:
+    """Shut off from the hub by a policy that bites, and then there is no hub at all.
+
+    One service starts again with what its first engine kept, and a second one of the same source
+    shares the cache, whose weights it has copied into memory.
+    """
+    stack = caches.stack
     with caches.shut_off():
         caches.hub.stop()
         caches.hub.forget()
         try:
+            staging = {"staging": "memory"}
+            stack.apply(caches.service(SECOND, {"uri": f"hf://{REPO}"}, optimization=staging))
             replace_pod(caches, SERVICE)
+            (staged,) = caches.settle(SECOND)
             assert caches.answers(SERVICE)
+            assert caches.answers(SECOND)
         finally:
             caches.hub.start()
     assert not caches.hub.hub.seen
@@ -103,16 +123,13 @@ def test_without_a_hub_it_starts_again(caches: Caches) -> None:
     assert told["compiled"]["restored"] in {each.name for each in caches.compiled()}
     # The volume is mounted to be written, and yet no file of the model looks touched.
     assert told["model"]["hashed"] == 0
-
-
-def test_a_second_service_of_the_same_source_shares_it(caches: Caches) -> None:
-    caches.hub.forget()
-    caches.stack.apply(caches.service(SECOND, {"uri": f"hf://{REPO}"}))
-    caches.settle(SECOND)
-    assert caches.answers(SECOND)
-    assert caches.downloads() == 0
-    assert len(caches.stack.list(KIND, NAMESPACE)) == 1
-    caches.stack.kubectl("delete", "infer", SECOND, "-n", NAMESPACE, "--wait=true")
+    made = {each["metadata"]["name"] for each in stack.list(KIND, NAMESPACE)}
+    assert made == {CACHE, IMAGE}, "nobody made one for the second service"
+    (memory,) = [each for each in staged["spec"]["volumes"] if each["name"] == "staged"]
+    assert memory["emptyDir"]["medium"] == "Memory"
+    said = stack.kubectl("logs", "-n", NAMESPACE, staged["metadata"]["name"], "-c", "stage-model")
+    assert "1 files, 3 MiB, are in memory" in said, said
+    stack.kubectl("delete", "infer", SECOND, "-n", NAMESPACE, "--wait=true")
     assert caches.condition("Ready")["status"] == "True", "the cache outlives its services"
 
 
@@ -159,44 +176,6 @@ def test_a_volume_that_is_too_small_is_said_to_be(caches: Caches) -> None:
     assert "needs 3." in said, said
     assert "NotEnoughDisk" in caches.stack.kubectl("get", "mc", "large", "-n", NAMESPACE)
     assert caches.downloads() == 0, "known before the first byte"
-
-
-def test_an_image_is_mounted_where_the_runtime_can_and_copied_elsewhere(caches: Caches) -> None:
-    """Debian's containerd cannot (1.6); a newer one that comes first in PATH can."""
-    stack, name = caches.stack, "imaged"
-    digest = ClusterRegistry().push_image("tests/tiny", "v1", stack.models / TINY.name)
-    folder = caches.folder.parent / "copied"
-    folder.mkdir()
-    # Only now: the claim of the first cache has its volume.
-    stack.apply(free_volume("caches-copied", folder, size="10Gi"))
-    image = {"uri": f"oci://{REGISTRY}/tests/tiny", "revision": "v1"}
-    stack.apply(caches.cache(name, model=image, storage={"image": {"fallback": "copy"}}))
-    caches.wait_ready(name)
-    status = caches.status(name)
-    assert status["revision"] == digest
-    (node,) = stack.list("nodes", "default")
-    if mounts_images(node["status"]["nodeInfo"]["containerRuntimeVersion"]):
-        assert status["image"] == f"{REGISTRY}/tests/tiny@{digest}"
-        assert "claim" not in status
-        stack.apply(caches.service("imaged", {"cacheRef": {"name": name}}))
-        caches.settle("imaged")
-        assert caches.answers("imaged")
-        (pod,) = stack.engine_pods("imaged", NAMESPACE)
-        (volume,) = [each for each in pod["spec"]["volumes"] if "image" in each]
-        assert volume["image"]["reference"] == status["image"]
-    else:
-        assert status["resolved"]["unmountable"]["reason"] == "ImageVolumesNotSupported"
-        for path in (stack.models / TINY.name).iterdir():
-            copied = folder / "models" / status["folder"] / path.name
-            assert copied.read_bytes() == path.read_bytes()
-    stack.kubectl("delete", "persistentvolume", "caches-copied", "--wait=false")
-
-
-def mounts_images(runtime: str) -> bool:
-    """Whether containerd://1.6.20 does."""
-    name, _, version = runtime.partition("://")
-    major, minor = version.split(".")[:2]
-    return name == "containerd" and (int(major), int(minor)) >= (2, 1)
 
 
 def test_deleting_everything_hangs_nothing(caches: Caches) -> None:

@@ -8,9 +8,10 @@ the volume. Then, of one model from a hub beside the cluster:
     cold      from the creation of cache and service until the engine's pod is Ready: two jobs
               resolve and fetch, a pod loads; and of this the pod's part, from its creation
     warm      that pod is deleted, and the next one is Ready, from its creation: the volume and the
-              kernel's memory have the model
-    kernels   the same of a service that compiles (`compile: on`), without and with the kernels that
-              an earlier pod left beside the cache
+              kernel's memory have the model; without and with what an earlier pod left beside it
+              (kernels, and what vLLM found out about the model's class)
+
+All that of a service that runs eagerly, and of one that compiles (`compile: on`).
 
 Times are the API server's own, whole seconds. The model is tiny, so its download is no part of it.
 """
@@ -29,7 +30,6 @@ from e2e.load import median
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 NAMESPACE = "bench-starts"
 EAGER, COMPILING = "eager", "compiling"
@@ -70,31 +70,24 @@ def cold(caches: Caches, service: str, **spec: Any) -> tuple[float, float]:
 def round_of(caches: Caches) -> dict[str, float]:
     """One round of everything."""
     found: dict[str, float] = {}
-    forget(caches)
-    found["cold"], found["cold, the pod's part"] = cold(caches, EAGER)
-    found["warm"] = start_one(caches, EAGER)
-    forget(caches)
-    whole, part = cold(caches, COMPILING, **COMPILED)
-    found["compiling: cold"], found["compiling: cold, the pod's part"] = whole, part
-    wait_for_kernels(caches)
-    for snapshot in kernels(caches):
-        snapshot.unlink()
-    found["compiling: warm, no kernels"] = start_one(caches, COMPILING)
-    wait_for_kernels(caches)
-    found["compiling: warm, kept kernels"] = start_one(caches, COMPILING)
-    restored = caches.state(COMPILING)["compiled"]["restored"]
-    assert restored in {each.name for each in kernels(caches)}, "the start had no kernels"
+    for service, what, spec in ((EAGER, "", {}), (COMPILING, "compiling: ", COMPILED)):
+        forget(caches)
+        whole, part = cold(caches, service, **spec)
+        found[f"{what}cold"], found[f"{what}cold, the pod's part"] = whole, part
+        wait_for_snapshot(caches)
+        for snapshot in caches.compiled():
+            snapshot.unlink()
+        found[f"{what}warm, nothing kept"] = start_one(caches, service)
+        wait_for_snapshot(caches)
+        found[f"{what}warm, with what was kept"] = start_one(caches, service)
+        restored = caches.state(service)["compiled"]["restored"]
+        assert restored in {each.name for each in caches.compiled()}, "the start had no snapshot"
     return found
 
 
-def wait_for_kernels(caches: Caches) -> None:
-    """Wait until an engine has published what it compiled."""
-    caches.stack.wait_for(lambda: bool(kernels(caches)), "what it compiled to be kept", 180)
-
-
-def kernels(caches: Caches) -> list[Path]:
-    """Snapshots of compiled kernels on the volume."""
-    return sorted(caches.folder.glob("compile/*/*.tar"))
+def wait_for_snapshot(caches: Caches) -> None:
+    """Wait until an engine has published what it compiled and found out."""
+    caches.stack.wait_for(lambda: bool(caches.compiled()), "what it wrote to be kept", 180)
 
 
 def main() -> int:

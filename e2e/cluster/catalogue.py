@@ -24,6 +24,9 @@ KUBERNETES = (
     "kube-proxy",
     "kubectl",
 )
+# Not Debian's: 1.6 mounts no images as volumes.
+CONTAINERD = ("containerd", "containerd-shim-runc-v2", "ctr")
+_CONTAINERD = "github.com/containerd/containerd/v2"
 _PROMETHEUS = "github.com/prometheus/prometheus"
 _KUBERNETES_URL = "https://dl.k8s.io/v{version}/bin/linux/{arch}/{name}"
 
@@ -101,6 +104,12 @@ def _kubernetes(name: str, module: str, program: str) -> Program:
     )
 
 
+def _containerd(name: str) -> Program:
+    """Containerd or what comes with it, without the snapshotters that need a C library."""
+    package = f"{_CONTAINERD}/cmd/{name}"
+    return Program(name, "containerd", package, _CONTAINERD, tags="no_btrfs,no_devmapper,no_zfs")
+
+
 def _prometheus(name: str) -> Program:
     """Prometheus or its tool, with the one service discovery that a cluster needs."""
     package = f"{_PROMETHEUS}/cmd/{name}"
@@ -119,6 +128,7 @@ PROGRAMS = {
             "go.etcd.io/etcd/server/v3",
         ),
         *(_kubernetes(name, "kubernetes", name) for name in KUBERNETES),
+        *(_containerd(name) for name in CONTAINERD),
         Program(
             "coredns",
             "coredns",
@@ -189,4 +199,4 @@ PROGRAMS = {
     )
 }
 # What `up` itself needs; the rest is for images and for tests of the API.
-CLUSTER_PROGRAMS = ("etcd", *KUBERNETES, "coredns", "registry", "kube-router", "helm")
+CLUSTER_PROGRAMS = ("etcd", *KUBERNETES, *CONTAINERD, "coredns", "registry", "kube-router", "helm")

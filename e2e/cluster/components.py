@@ -140,7 +140,7 @@ def _scheduler() -> list[str]:
     ]
 
 
-def containerd_config(pause: str) -> str:
+def containerd_config(pause: str, shim: Path) -> str:
     """Return containerd's configuration: everything below our own folder, our own socket."""
     here = state() / "containerd"
     cri = '[plugins."io.containerd.grpc.v1.cri"'
@@ -151,6 +151,8 @@ state = "{here / "state"}"
   address = "{containerd_socket()}"
 [plugins."io.containerd.internal.v1.opt"]
   path = "{here / "opt"}"
+[plugins."io.containerd.nri.v1.nri"]
+  disable = true  # its socket has one place on a machine
 {cri}]
   sandbox_image = "{pause}"
   restrict_oom_score_adj = true  # nested machines refuse to lower it: every sandbox would die
@@ -163,15 +165,21 @@ state = "{here / "state"}"
   config_path = "{state() / "etc" / "certs.d"}"
 {cri}.containerd.runtimes.runc]
   runtime_type = "io.containerd.runc.v2"
+  runtime_path = "{shim}"
 {cri}.containerd.runtimes.runc.options]
   SystemdCgroup = false
   Root = "{here / "runc"}"
 """
 
 
-def _containerd(pause: str) -> list[str]:
-    hosts = f'server = "http://{REGISTRY}"\n[host."http://{REGISTRY}"]\n'
-    _file(f"certs.d/{REGISTRY}/hosts.toml", hosts + '  capabilities = ["pull", "resolve"]\n')
+def plain_registry(netloc: str) -> Path:
+    """Let containerd pull from a registry without TLS; it looks at each pull."""
+    hosts = f'server = "http://{netloc}"\n[host."http://{netloc}"]\n'
+    return _file(f"certs.d/{netloc}/hosts.toml", hosts + '  capabilities = ["pull", "resolve"]\n')
+
+
+def _containerd(pause: str, shim: Path) -> list[str]:
+    plain_registry(REGISTRY)
     ipam = {
         "type": "host-local",
         "dataDir": str(state() / "cni"),
@@ -189,7 +197,7 @@ def _containerd(pause: str) -> list[str]:
     portmap = {"type": "portmap", "capabilities": {"portMappings": True}}
     network = {"cniVersion": "0.4.0", "name": BRIDGE, "plugins": [bridge, portmap]}
     _file("cni/10-stoker.conflist", network)
-    return [f"--config={_file('containerd.toml', containerd_config(pause))}"]
+    return [f"--config={_file('containerd.toml', containerd_config(pause, shim))}"]
 
 
 def resolver(system: Path = Path("/etc/resolv.conf")) -> Path:
@@ -293,7 +301,7 @@ def command(name: str, programs: Mapping[str, Path], pause: str) -> list[str | P
         "registry": _registry,
         "etcd": _etcd,
         "kube-apiserver": _apiserver,
-        "containerd": lambda: _containerd(pause),
+        "containerd": lambda: _containerd(pause, programs["containerd-shim-runc-v2"]),
         "kube-controller-manager": _controller_manager,
         "kube-scheduler": _scheduler,
         "kubelet": _kubelet,

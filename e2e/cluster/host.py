@@ -27,7 +27,6 @@ GIB = 1 << 30
 PACKAGES = {
     "buildah": "buildah",
     "conntrack": "conntrack",
-    "containerd": "containerd",
     "debootstrap": "debootstrap",
     "ip": "iproute2",
     "ipset": "ipset",

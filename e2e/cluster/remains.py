@@ -13,7 +13,7 @@ import shutil
 import time
 from pathlib import Path
 
-from e2e.cluster import network, processes
+from e2e.cluster import network, processes, programs
 from e2e.cluster.components import GUESTS, ORDER, containerd_socket
 from e2e.cluster.host import run
 from e2e.cluster.settings import ClusterError, state
@@ -23,8 +23,9 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 def end_containers() -> None:
     """Kill every task of our containerd, then the shims that watched them."""
-    if processes.running("containerd"):
-        ctr = ("ctr", "--address", containerd_socket(), "--namespace", "k8s.io", "tasks")
+    program = programs.find("ctr")
+    if program and processes.running("containerd"):
+        ctr = (program, "--address", containerd_socket(), "--namespace", "k8s.io", "tasks")
         for line in run(*ctr, "list", check=False, timeout=20).stdout.splitlines()[1:]:
             task, pid, *_ = line.split()
             if pid.isdigit() and int(pid) > 1:

@@ -88,24 +88,25 @@ def _train(recipe: Recipe, folder: Path) -> None:
         order = Path(scratch) / "order.json"
         order.write_text(json.dumps(recipe.order()), encoding="utf-8")
         environment["HOME"] = scratch
-        process = subprocess.Popen(
+        lines: list[str] = []
+        with subprocess.Popen(
             [str(ENGINE_PYTHON), str(_TRAINER), str(order), str(folder)],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-        )
-        assert process.stdout is not None
-        lines: list[str] = []
-        try:
-            for line in process.stdout:
-                lines.append(line.rstrip())
-                is_due = line.startswith("step") and len(lines) % _SAID_EVERY == 0
-                if is_due or "answers are right" in line:
-                    say(f"  {recipe.name}: {lines[-1]}")
-        finally:
-            process.kill()  # has no effect on one that has ended; an interrupt must not leave it
-            status = process.wait()
+        ) as process:
+            assert process.stdout is not None
+            try:
+                for line in process.stdout:
+                    lines.append(line.rstrip())
+                    is_due = line.startswith("step") and len(lines) % _SAID_EVERY == 0
+                    if is_due or "answers are right" in line:
+                        say(f"  {recipe.name}: {lines[-1]}")
+            finally:
+                # Has no effect on one that has ended; an interrupt must not leave it.
+                process.kill()
+        status = process.returncode
     for path in folder.iterdir():
         path.chmod(0o644)  # weights are written for their owner alone, and pods run as others
     if status:

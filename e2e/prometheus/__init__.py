@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from e2e.cluster import lifecycle
 from e2e.cluster.images import ensure_images
 from e2e.cluster.progress import Progress
 from e2e.prometheus.manifests import NAME, NAMESPACE, PORT, objects
@@ -112,9 +113,12 @@ def record(stack: Stack, extra_jobs: Iterable[Json] = ()) -> Prometheus:
             "Prometheus to be ready (kubectl logs -n monitoring prometheus)",
             READY_SECONDS,
         )
-    found = stack.get("service", NAME, NAMESPACE)
-    assert found is not None, "no Service of Prometheus"
-    return Prometheus(stack, f"http://{found['spec']['clusterIP']}:{PORT}", time.time())
+        found = stack.get("service", NAME, NAMESPACE)
+        assert found is not None, "no Service of Prometheus"
+        url = f"http://{found['spec']['clusterIP']}:{PORT}"
+        # kube-proxy learns of a ready pod a moment later than its status says it.
+        stack.wait_for(lambda: lifecycle.answers(f"{url}/-/ready"), "Prometheus to answer", 30)
+    return Prometheus(stack, url, time.time())
 
 
 def rendered(stack: Stack) -> list[Json]:

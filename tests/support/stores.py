@@ -5,6 +5,7 @@ Each is a process that ends with its `with`, and with the one who started it.
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import io
@@ -59,6 +60,11 @@ class _Store:
         """Its address without a slash at the end."""
         return f"http://{self.netloc}"
 
+    @property
+    def greeting(self) -> Mapping[str, str]:
+        """Headers by which it knows who asks."""
+        return {}
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -99,7 +105,7 @@ class _Store:
 
     def _answers(self) -> bool:
         try:
-            _send("GET", f"{self.url}{self.health}")
+            _send("GET", f"{self.url}{self.health}", headers=self.greeting)
         except OSError:
             return False
         return True
@@ -236,7 +242,7 @@ class Registry(_Store):
             manifest["artifactType"] = kind
         raw = json.dumps(manifest).encode()
         headers = {"Content-Type": _MANIFEST}
-        _send("PUT", f"{self.url}/v2/{name}/manifests/{tag}", raw, headers)
+        _send("PUT", f"{self.url}/v2/{name}/manifests/{tag}", raw, {**headers, **self.greeting})
         return _digest(raw)
 
     def blob(self, digest: str) -> Path:
@@ -246,21 +252,51 @@ class Registry(_Store):
         return place / hexadecimal[:2] / hexadecimal / "data"
 
     def _upload(self, name: str, layer: Layer) -> None:
-        place = _send("POST", f"{self.url}/v2/{name}/blobs/uploads/")["Location"]
-        mark = "&" if "?" in place else "?"
-        headers = {"Content-Type": "application/octet-stream"}
-        _send("PUT", f"{place}{mark}digest={layer.digest}", layer.content, headers)
+        place = _send("POST", f"{self.url}/v2/{name}/blobs/uploads/", headers=self.greeting)
+        mark = "&" if "?" in place["Location"] else "?"
+        headers = {"Content-Type": "application/octet-stream", **self.greeting}
+        there = f"{place['Location']}{mark}digest={layer.digest}"
+        _send("PUT", there, layer.content, headers)
 
     def _arguments(self) -> Sequence[str]:
-        config = {
+        path = self.folder / "registry.json"
+        path.write_text(json.dumps(self._config()))
+        return ("serve", str(path))
+
+    def _config(self) -> dict[str, Any]:
+        return {
             "version": 0.1,
             "log": {"level": "warn", "accesslog": {"disabled": True}},
             "storage": {"filesystem": {"rootdirectory": str(self.folder / "data")}},
             "http": {"addr": self.netloc},
         }
-        path = self.folder / "registry.json"
-        path.write_text(json.dumps(config))
-        return ("serve", str(path))
+
+
+class PrivateRegistry(Registry):
+    """The same for one user, who has to say with each request who it is."""
+
+    user, password = "puller", "s3cret"
+    # bcrypt of that password, as `htpasswd -B` writes it.
+    _known = "puller:$2b$05$abcdefghijklmnopqrstuuLK7U1u6pVRmL7L1BBM2aS35PSZnDXlK\n"
+
+    @property
+    def greeting(self) -> Mapping[str, str]:
+        """Basic authentication."""
+        return {"Authorization": f"Basic {self._told}"}
+
+    @property
+    def pull_secret(self) -> str:
+        """What a Secret of type kubernetes.io/dockerconfigjson holds for it."""
+        return json.dumps({"auths": {self.netloc: {"auth": self._told}}})
+
+    @property
+    def _told(self) -> str:
+        return base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+
+    def _config(self) -> dict[str, Any]:
+        path = self.folder / "htpasswd"
+        path.write_text(self._known)
+        return super()._config() | {"auth": {"htpasswd": {"realm": "tests", "path": str(path)}}}
 
 
 def _tar(files: Sequence[Path], folder: Path, below: str) -> bytes:

@@ -6,13 +6,22 @@ import gzip
 import io
 import json
 import tarfile
+import urllib.error
 import urllib.request
 from pathlib import Path
 
 import obstore
 import pytest
 
-from tests.support.stores import ACCESS_KEY, REGION, SECRET_KEY, TITLE, Minio, Registry
+from tests.support.stores import (
+    ACCESS_KEY,
+    REGION,
+    SECRET_KEY,
+    TITLE,
+    Minio,
+    PrivateRegistry,
+    Registry,
+)
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 WEIGHTS = "model-00002-of-00002.safetensors"
@@ -67,3 +76,14 @@ def test_a_registry(model: Path, tmp_path: Path) -> None:
         raw = gzip.decompress(get(f"{root}/blobs/{manifest['layers'][1]['digest']}"))
         with tarfile.open(fileobj=io.BytesIO(raw)) as archive:
             assert f"models/{WEIGHTS}" in archive.getnames()
+
+
+def test_a_private_registry_asks_who_it_is(model: Path, tmp_path: Path) -> None:
+    with PrivateRegistry(tmp_path / "registry") as registry:
+        digest = registry.push_artifact("team/small", "v1", model)
+        address = f"{registry.url}/v2/team/small/manifests/{digest}"
+        assert json.loads(get(address, Accept=MANIFEST, **registry.greeting))["layers"]
+        known = json.loads(registry.pull_secret)["auths"][registry.netloc]["auth"]
+        for stranger in ({}, {"Authorization": f"Basic {known[::-1]}"}):
+            with pytest.raises(urllib.error.HTTPError, match="401"):
+                get(address, Accept=MANIFEST, **stranger)

@@ -267,15 +267,21 @@ def _pod(name: str) -> dict[str, Any]:
     return pod
 
 
-def test_an_engine_that_compiles_nothing_gets_no_folder_to_write() -> None:
-    given = replica("compiled")
-    eager = replace(given, args=(*given.args, ("enforce-eager", "true")))
-    for kept_nowhere in (eager, replace(given, compiled="")):
-        assert engine.worker_config(kept_nowhere).compiled_key == ""
-        pod = engine.render_engine(OWNER, "r", kept_nowhere, 1)["spec"]["template"]["spec"]
-        assert not [m for m in pod["containers"][0]["volumeMounts"] if "subPath" in m]
-        (claim,) = [v for v in pod["volumes"] if v["name"] == "model"]
-        assert claim["persistentVolumeClaim"]["readOnly"] is True
+def test_what_cannot_be_kept_gets_no_folder_to_write() -> None:
+    kept_nowhere = replace(replica("compiled"), compiled="")
+    assert engine.worker_config(kept_nowhere).compiled_key == ""
+    pod = engine.render_engine(OWNER, "r", kept_nowhere, 1)["spec"]["template"]["spec"]
+    assert not [m for m in pod["containers"][0]["volumeMounts"] if "subPath" in m]
+    (claim,) = [v for v in pod["volumes"] if v["name"] == "model"]
+    assert claim["persistentVolumeClaim"]["readOnly"] is True
+
+
+def test_an_engine_that_compiles_nothing_replaces_no_kernels() -> None:
+    compiling = replica("compiled")
+    eager = replace(compiling, args=(*compiling.args, ("enforce-eager", "true")))
+    keys = [engine.worker_config(each).compiled_key for each in (compiling, eager)]
+    assert len({*keys}) == 2
+    assert all(keys)
 
 
 def test_an_engine_that_may_be_profiled_has_a_bounded_folder_for_it() -> None:

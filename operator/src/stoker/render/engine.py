@@ -146,11 +146,17 @@ def profiled(replica: Replica) -> bool:
 
 
 def _compiled_key(replica: Replica) -> str:
-    """Names engine and accelerators; the worker adds what only the node knows. Empty: none kept."""
-    if not replica.compiled or dict(replica.args).get(_EAGER, "false") != "false":
+    """Names engine and accelerators; the worker adds what only the node knows. Empty: none kept.
+
+    An engine that compiles nothing keeps what it found out about the model's class, which takes
+    another process at each start. It has a snapshot of its own, that replaces no kernels.
+    """
+    if not replica.compiled:
         return ""
     accelerators = replica.accelerators
-    return " ".join((replica.image, *accelerators.names, str(accelerators.count)))
+    words = (replica.image, *accelerators.names, str(accelerators.count))
+    eager = dict(replica.args).get(_EAGER, "false") != "false"
+    return " ".join((*words, "eager") if eager else words)
 
 
 def _template(service: str, revision: str, replica: Replica) -> Manifest:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from e2e.cluster import programs
 from e2e.cluster.host import run
+from tests.support.asking import Asking, RefusedError
 from tests.support.authority import Authority
 
 if TYPE_CHECKING:
@@ -51,10 +52,6 @@ _AUDIT_POLICY = {
 
 class ControlPlaneError(Exception):
     """The control plane did not start; the message quotes its log."""
-
-
-class KubectlError(Exception):
-    """Kubectl failed; the message is what it said."""
 
 
 def free_port() -> int:
@@ -86,7 +83,7 @@ class ControlPlane:
     port: int = 0
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _programs: dict[str, Path] = field(default_factory=dict)
-    _context: ssl.SSLContext | None = None
+    _asked: Asking | None = None
 
     def __enter__(self) -> Self:
         names = ["etcd", self.apiserver, "kubectl"]
@@ -171,7 +168,7 @@ class ControlPlane:
         """Run kubectl, as the administrator unless told otherwise, and return what it printed."""
         done = self.try_kubectl(*arguments, stdin=stdin, kubeconfig=kubeconfig, timeout=timeout)
         if done.returncode != 0:
-            raise KubectlError(done.stderr.strip() or done.stdout.strip())
+            raise RefusedError(done.stderr.strip() or done.stdout.strip())
         return done.stdout
 
     def try_kubectl(
@@ -197,27 +194,18 @@ class ControlPlane:
         self, method: str, path: str, body: object = None, *, kind: str = "application/json"
     ) -> tuple[int, dict[str, Any]]:
         """Call the API as the administrator, without kubectl's start; return status and answer."""
-        request = urllib.request.Request(  # noqa: S310
-            self.url + path,
-            data=None if body is None else json.dumps(body).encode(),
-            method=method,
-            headers={"Content-Type": kind},
-        )
-        try:
-            with urllib.request.urlopen(request, context=self._tls(), timeout=30) as answer:  # noqa: S310
-                return answer.status, json.loads(answer.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.loads(error.read())
+        return self._asking.request(method, path, body, kind=kind)
 
     def get(self, *arguments: str) -> dict[str, Any]:
-        """Return `kubectl get … -o json`, parsed."""
-        answer: dict[str, Any] = json.loads(self.kubectl("get", *arguments, "-o", "json"))
-        return answer
+        """Return what `kubectl get … -o json` would, parsed; kubectl is not started."""
+        return self._asking.get(*arguments)
 
-    def apply(self, manifest: str | Mapping[str, Any], *arguments: str) -> str:
-        """Apply a manifest server-side."""
-        return self.kubectl("apply", "--server-side", *arguments, "-f", "-", stdin=manifest)
+    def apply(self, manifest: str | Mapping[str, Any], *arguments: str) -> None:
+        """Apply a manifest server-side; text, and what has options, through kubectl."""
+        if isinstance(manifest, str) or arguments:
+            self.kubectl("apply", "--server-side", *arguments, "-f", "-", stdin=manifest)
+        else:
+            self._asking.apply(manifest)
 
     def namespace(self, name: str, *, enforce: str | None = None) -> str:
         """Make a namespace unless it is there, and return its name."""
@@ -239,6 +227,7 @@ class ControlPlane:
 
     def _start(self) -> None:
         etcd, peers, self.port = free_port(), free_port(), free_port()
+        self._asked = None
         self._write_kubeconfig(self.kubeconfig, self._authority.key_pair("admin"))
         self._spawn("etcd", self._etcd_arguments(etcd, peers))
         self._spawn(self.apiserver, self._apiserver_arguments(etcd))
@@ -291,11 +280,16 @@ class ControlPlane:
                 raise ControlPlaneError(f"not ready: {self.log(self.apiserver)[-2000:]}")
             time.sleep(0.1)
 
+    @property
+    def _asking(self) -> Asking:
+        if self._asked is None:
+            self._asked = Asking(self.url, self._tls())
+        return self._asked
+
     def _tls(self) -> ssl.SSLContext:
-        if self._context is None:
-            self._context = ssl.create_default_context(cafile=str(self._file("ca.crt")))
-            self._context.load_cert_chain(self._file("admin.crt"), self._file("admin.key"))
-        return self._context
+        context = ssl.create_default_context(cafile=str(self._file("ca.crt")))
+        context.load_cert_chain(self._file("admin.crt"), self._file("admin.key"))
+        return context
 
     def _wait_for_default_account(self) -> None:
         # Pods are refused until the controller manager has made their default ServiceAccount.
@@ -379,6 +373,8 @@ class ControlPlane:
                 # Nodes are said to be ready once: there is no kubelet that says so again.
                 "--node-monitor-grace-period=2h",
                 "--node-startup-grace-period=2h",
+                # A claim may be seen before its volume, and is then looked at again so much later.
+                "--pvclaimbinder-sync-period=500ms",
             ]
             if self.aggregation:
                 arguments += [

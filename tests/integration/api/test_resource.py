@@ -12,7 +12,7 @@ import yaml
 from stoker.api.crd import render_crd
 from tests.integration.api.conftest import COLLECTION
 from tests.integration.api.schema_walk import nodes
-from tests.support.controlplane import KubectlError
+from tests.support.asking import RefusedError
 
 if TYPE_CHECKING:
     from tests.integration.api.conftest import Judge
@@ -135,7 +135,7 @@ def test_two_managers_apply_without_conflict(judge: Judge) -> None:
     assert spec["template"]["labels"] == {"a": "c"}
     assert {item["name"] for item in spec["engine"]["env"]} == {"A", "B"}
     # A true contradiction is one, and names the other.
-    with pytest.raises(KubectlError, match=r"conflict with \"user\".*template\.labels\.a"):
+    with pytest.raises(RefusedError, match=r"conflict with \"user\".*template\.labels\.a"):
         plane.apply(service("two", template={"labels": {"a": "d"}}), "--field-manager=platform")
 
 
@@ -168,7 +168,7 @@ def test_scale_without_scaling(judge: Judge) -> None:
 
 def test_scale_beside_scaling_is_refused_with_advice(judge: Judge) -> None:
     judge.plane.apply(service("auto", scaling={"maxReplicas": 2}))
-    with pytest.raises(KubectlError, match="replicas and scaling exclude each other: remove repl"):
+    with pytest.raises(RefusedError, match="replicas and scaling exclude each other: remove repl"):
         judge.plane.kubectl("scale", "infer/auto", "--replicas=3")
 
 

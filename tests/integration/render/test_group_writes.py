@@ -11,7 +11,7 @@ import pytest
 from e2e.cluster.groups import CRD, crd_file
 from stoker.render import drift, engine, workload
 from stoker.render.group import API_VERSION
-from tests.support.controlplane import KubectlError
+from tests.support.asking import RefusedError
 from tests.unit.plan import worlds
 from tests.unit.render.test_engine import OWNER
 from tests.unit.render.test_group import REVISION, SHAPES, shaped
@@ -65,5 +65,5 @@ def test_the_scale_of_a_group_is_its_replicas(bare_plane: ControlPlane, namespac
     bare_plane.kubectl("scale", "lws", name, "-n", namespace, "--replicas=5")
     assert bare_plane.get("lws", name, "-n", namespace)["spec"]["replicas"] == 5
     broken = {**manifest, "spec": {**manifest["spec"], "leaderWorkerTemplate": {"size": 2}}}
-    with pytest.raises(KubectlError, match="workerTemplate"):
+    with pytest.raises(RefusedError, match="workerTemplate"):
         bare_plane.apply(json.loads(json.dumps(broken)), *SERVER_SIDE)

@@ -72,6 +72,25 @@ def test_chance_spreads_but_never_hurries_a_server() -> None:
         assert patience.closed_until() >= 1060, "nobody may"
 
 
+def test_jobs_spread_over_as_long_as_they_were_told_to_wait_and_five_seconds_at_most() -> None:
+    latest = {
+        seconds: Patience(3600, Clock(), lambda: 1.0).after(_limited(1000.0 + seconds)) - 1000
+        for seconds in (-9, 0, 1, 2, 5, 300)
+    }
+    assert latest == {-9: 0.5, 0: 0.5, 1: 2, 2: 4, 5: 10, 300: 305}
+
+
+def test_jobs_that_are_told_again_spread_over_more() -> None:
+    clock = Clock()
+    patience = Patience(3600, clock, lambda: 1.0)
+    waits = []
+    for _ in range(4):
+        until = patience.after(_limited(clock.now + 1))
+        waits.append(until - clock.now)
+        clock.now = until
+    assert waits == [2, 3, 5, 6]
+
+
 def test_a_limit_without_a_time_closes_the_gate_for_longer_each_time() -> None:
     clock = Clock()
     patience = Patience(3600, clock, lambda: 1.0)

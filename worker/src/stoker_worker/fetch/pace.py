@@ -20,6 +20,8 @@ _FIRST = 0.5
 _LONGEST = 60.0
 # What a source gets that limits without saying for how long.
 _LIMITED_FIRST = 5.0
+# Over so many seconds at most jobs spread that were told the same moment.
+_SPREAD = 5.0
 
 
 def backoff(failures: int, first: float = _FIRST) -> float:
@@ -109,8 +111,11 @@ class Patience:
             wait = backoff(self._failures, _LIMITED_FIRST if limited else _FIRST)
             until = now + wait * (0.5 + 0.5 * self._chance())
             if error.retry_at is not None:
-                # Never earlier than told, and not all jobs of a cluster at that very moment.
-                until = max(now, error.retry_at) + min(wait, 5.0) * self._chance()
+                # Never earlier than told, and not all jobs of a cluster at that very moment. Who is
+                # told to wait for a second does not wait for six, unless it was told before.
+                told = max(error.retry_at - now, _FIRST)
+                spread = min(backoff(self._failures, told), _SPREAD)
+                until = max(now, error.retry_at) + spread * self._chance()
             if until > self._last_good + self._patience:
                 raise _tired(error, now - self._last_good, until)
             if (limited or error.retry_at is not None) and until > self._closed_until:

@@ -103,7 +103,7 @@ class Operator:
         )
         kinds = watched(groups=settings.leader_worker_set.enabled)
         freshness = Freshness(self._clock, kinds)
-        self._feed = Feed(self._store, self._queue.add, self._caches.add, freshness.heard)
+        self._feed = Feed(self._store, self._queue.add, self._wake_cache, freshness.heard)
         self._registry = register(self._feed, client, kinds)
         self._audit = Audit(
             self._client,
@@ -263,6 +263,10 @@ class Operator:
             await asyncio.sleep(nodes.pause_s)
             if await nodes.refresh():
                 self._wake_all()
+
+    def _wake_cache(self, key: Key) -> None:
+        self._caches.add(key)
+        self._preloads.heard_of(key)
 
     def _wake_all(self) -> None:
         for key in self._store.services():

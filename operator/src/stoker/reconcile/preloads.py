@@ -1,8 +1,10 @@
 """ConfigMaps with the label `stoker.dev/preload`: their lists of models become ModelCaches.
 
-Listed every few seconds and not watched: Kopf has one watch for each kind, and that of ConfigMaps
-is bound to those that Stoker itself makes. The label is the API server's to look for, in its own
-memory, so an answer has the few lists that there are and nothing else.
+Listed every few seconds, and as soon as something tells of a change: a watch of our own, since Kopf
+has one for each kind, and that of ConfigMaps is bound to those that Stoker itself makes; or a cache
+that is no longer what an entry asks for. Nothing is read from the watch, so nothing can be missed
+or come in another order. The label is the API server's to look for, in its own memory, so an answer
+has the few lists that there are and nothing else.
 
 What is decided about an entry is `stoker.caching.preload`'s. Only what the API server refuses is
 remembered for a while, so that it is not asked the same every few seconds; and what was told, so
@@ -10,6 +12,7 @@ that a fault is one Event and not one for each look.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,10 +34,14 @@ from stoker.model.plan import Event
 _log = logging.getLogger(__name__)
 
 _PAUSE_S: Final = 5.0
+# Between two looks, however much changes.
+_SHORTEST_S: Final = 0.2
+_WATCH_S: Final = 290
 # Where the API server refuses the list, or an entry.
 _REFUSED_PAUSE_S: Final = 300.0
 _WORDS: Final = 1000  # characters of faults in one Event
 _CONFIG_MAP: Final = child("ConfigMap")
+_QUERY: Final = {"labelSelector": f"{naming.LABEL_PRELOAD}=true", "resourceVersion": "0"}
 
 
 @dataclass(slots=True)
@@ -73,10 +80,45 @@ class PreloadLists:
         self._paths = [_CONFIG_MAP.path(each) for each in namespaces] or [_CONFIG_MAP.path(None)]
         self._lists: dict[str, _List] = {}  # by uid
         self._silent = False
+        self._news = asyncio.Event()
+
+    def heard_of(self, key: Key) -> None:
+        """Look soon if that cache is not, or is no longer, what an entry asks for."""
+        now, cache = self._clock.monotonic(), self._store.cache(key)
+        for each in self._lists.values():
+            for entry in each.read.entries:
+                if (each.key.namespace, entry.name) != (key.namespace, key.name):
+                    continue
+                until, _ = each.refused.get(entry.name, (0.0, ""))
+                if now >= until and preload.step_of(entry, each.key.name, cache).manifest:
+                    self._news.set()
 
     async def keep_up(self) -> None:
-        """Look every few seconds, until cancelled."""
+        """Look every few seconds and after each change, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for path in self._paths:
+                group.create_task(self._listen(path))
+            await self._look_for_ever()
+
+    async def _listen(self, path: str) -> None:
+        """Have a look follow each change. While nobody tells, looks come at their own pace."""
+        query = {"watch": "true", "timeoutSeconds": str(_WATCH_S), **_QUERY}
         while True:
+            pause = _PAUSE_S
+            try:
+                async with self._client.stream(path, query) as told:
+                    # An object may be longer than a line may be, and nobody reads it.
+                    async for _ in told.iter_any():
+                        self._news.set()
+            except ClusterUnavailable:
+                pass
+            except (Refused, NotFound):
+                pause = _REFUSED_PAUSE_S
+            await asyncio.sleep(pause)
+
+    async def _look_for_ever(self) -> None:
+        while True:
+            self._news.clear()
             pause = _PAUSE_S
             try:
                 await self.look()
@@ -89,14 +131,15 @@ class PreloadLists:
                         "lists of models are not read: %s", error, extra={"reason": "Preload"}
                     )
                 self._silent = True
-            await asyncio.sleep(pause)
+            await asyncio.sleep(_SHORTEST_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), pause)
 
     async def look(self) -> None:
         """Make what is asked for and not there."""
-        query = {"labelSelector": f"{naming.LABEL_PRELOAD}=true", "resourceVersion": "0"}
         present: dict[str, _List] = {}
         for path in self._paths:
-            answer = await self._client.get(path, query)
+            answer = await self._client.get(path, _QUERY)
             for body in answer.get("items") or ():
                 if "deletionTimestamp" not in body["metadata"]:
                     found = await self._read(body)

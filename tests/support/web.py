@@ -165,7 +165,7 @@ class WebServer:
         """Listen (again, on the same port)."""
         self._server = _Listener((self._host, self._port), self, self._context)
         self._port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self) -> None:
         """Refuse connections and break those that are open."""

@@ -29,9 +29,19 @@ from tests.integration.operator.support import (
 if TYPE_CHECKING:
     from tests.support.controlplane import ControlPlane
 
-pytestmark = pytest.mark.usefixtures("operator")
+pytestmark = pytest.mark.usefixtures("operator", "unlucky")
 
 FOLDER = naming.model_folder("hf://org/tiny", REVISION)
+
+
+@pytest.fixture(scope="module")
+def unlucky(plane: ControlPlane, operator: OperatorProcess) -> CacheJobs:
+    """A cache whose job failed once; Kubernetes makes its next pod while other tests run."""
+    del operator  # it makes the job
+    cache = CacheJobs(plane, plane.namespace("unlucky", enforce="restricted"))
+    cache.make()
+    cache.end("resolve", Termination("SourceUnreachable", "no route to the hub"), code=2)
+    return cache
 
 
 def claim(plane: ControlPlane, namespace: str, name: str = "tiny-cache") -> dict[str, Any]:
@@ -47,6 +57,10 @@ def storage(plane: ControlPlane) -> dict[str, Any]:
 def events(plane: ControlPlane, namespace: str) -> list[str]:
     found = plane.get("events.events.k8s.io", "-n", namespace)["items"]
     return [each["reason"] for each in found if each["regarding"]["kind"] == "ModelCache"]
+
+
+def test_what_may_pass_has_its_reason_told_until_the_job_tries_again(unlucky: CacheJobs) -> None:
+    wait_for("the word", lambda: unlucky.condition()[1] == "SourceUnreachable")
 
 
 def test_a_model_comes_and_is_there(
@@ -123,16 +137,6 @@ def test_every_reason_reaches_the_user(plane: ControlPlane, namespace: str) -> N
         assert cache.condition() == ("False", reason, f"what it says of {reason}")
         assert cache.status["attempt"]["attempts"] == 1
         wait_for("its job is gone", lambda cache=cache: not cache.jobs() and not cache.pods())  # type: ignore[misc]
-
-
-def test_what_may_pass_is_tried_again_by_the_job_first(plane: ControlPlane, namespace: str) -> None:
-    cache = CacheJobs(plane, namespace)
-    cache.make()
-    cache.end("resolve", Termination("SourceUnreachable", "no route to the hub"), code=2)
-    # The Job makes another pod; meanwhile the word of the last one stands.
-    wait_for("the word", lambda: cache.condition()[1] == "SourceUnreachable")
-    cache.resolve()
-    wait_for("resolved", lambda: cache.condition("Resolved")[0] == "True")
 
 
 def test_an_owner_who_has_put_it_right_need_not_wait(plane: ControlPlane, namespace: str) -> None:
@@ -279,3 +283,9 @@ def test_a_strangers_objects_are_left_alone(plane: ControlPlane, namespace: str)
     wait_for("the word", lambda: cache.condition()[1] == "NameTaken")
     assert plane.get("pvc", "tiny-cache", "-n", namespace)["metadata"] == before
     assert not cache.jobs("fetch")
+
+
+def test_what_may_pass_is_tried_again_by_the_job_first(unlucky: CacheJobs) -> None:
+    # The Job has made another pod; meanwhile the word of the last one stood.
+    unlucky.resolve()
+    wait_for("resolved", lambda: unlucky.condition("Resolved")[0] == "True")

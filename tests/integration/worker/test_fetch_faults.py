@@ -235,7 +235,7 @@ def test_secrets_are_nowhere(pod: Pod) -> None:
     pod.hub.tokens.add(secret)
     pod.hub.hub.fail(status=500, times=1)
     pod.hub.cdn.fail(status=500, times=3)
-    running = pod.start(bandwidth=SLOW)
+    running = pod.start(bandwidth=2 * SLOW)
     running.wait_until(lambda told: told.done > 0, "it downloads")
     pages = running.page() + running.page("/metrics")
     assert running.wait() == 0

@@ -66,8 +66,13 @@ def operator(
 
 
 @pytest.fixture
-def namespace(plane: ControlPlane) -> str:
-    """A namespace of the test's own, with the model's claim bound."""
-    name = plane.namespace(f"case-{next(_NUMBERS)}", enforce="restricted")
-    make_claim(plane, name)
-    return name
+def bare_namespace(plane: ControlPlane) -> str:
+    """A namespace of the test's own."""
+    return plane.namespace(f"case-{next(_NUMBERS)}", enforce="restricted")
+
+
+@pytest.fixture
+def namespace(plane: ControlPlane, bare_namespace: str) -> str:
+    """The same with the model's claim, bound."""
+    make_claim(plane, bare_namespace)
+    return bare_namespace

@@ -36,6 +36,12 @@ READY = {
 }
 
 
+@pytest.fixture
+def namespace(bare_namespace: str) -> str:
+    """Without a claim, which nobody looks at here."""
+    return bare_namespace
+
+
 def run(plane: ControlPlane, *arguments: str, kubeconfig: Path | None = None) -> Result:
     words = ["cache", *arguments, "--kubeconfig", str(kubeconfig or plane.kubeconfig)]
     return CliRunner().invoke(app, words, env={"COLUMNS": "250"})

@@ -30,6 +30,12 @@ L4: dict[str, Any] = {
 }
 
 
+@pytest.fixture
+def namespace(bare_namespace: str) -> str:
+    """Without a claim: each test makes those that it needs."""
+    return bare_namespace
+
+
 def make_cache(plane: ControlPlane, namespace: str, name: str, uri: str, **model: Any) -> None:
     plane.apply(
         {

@@ -34,6 +34,12 @@ pytestmark = pytest.mark.usefixtures("operator", "unlucky")
 FOLDER = naming.model_folder("hf://org/tiny", REVISION)
 
 
+@pytest.fixture
+def namespace(bare_namespace: str) -> str:
+    """Without a claim: caches make their own."""
+    return bare_namespace
+
+
 @pytest.fixture(scope="module")
 def unlucky(plane: ControlPlane, operator: OperatorProcess) -> CacheJobs:
     """A cache whose job failed once; Kubernetes makes its next pod while other tests run."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.integration.operator.cachejobs import CacheJobs, ProgressPage, make_volume, result
 from tests.integration.operator.support import (
     OperatorProcess,
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.controlplane import ControlPlane
+
+
+@pytest.fixture
+def namespace(bare_namespace: str) -> str:
+    """Without a claim: caches make their own."""
+    return bare_namespace
 
 
 def test_a_restart_at_any_point_costs_nothing(

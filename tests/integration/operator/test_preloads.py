@@ -17,6 +17,12 @@ pytestmark = pytest.mark.usefixtures("operator")
 PRELOADED_BY = "stoker.dev/preloaded-by"
 
 
+@pytest.fixture
+def namespace(bare_namespace: str) -> str:
+    """Without a claim, which nobody looks at here."""
+    return bare_namespace
+
+
 def write(plane: ControlPlane, namespace: str, text: str, **labels: str) -> None:
     """The list, with the label that has it read."""
     metadata = {

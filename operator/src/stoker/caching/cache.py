@@ -29,8 +29,8 @@ from stoker_worker.cachecontract import FetchResult
 LOOK_S: Final = 5.0
 # Nobody reports of nodes that come and go; they are listed about that often.
 NODES_S: Final = 60.0
-# Nobody reports of a claim that is missing, terminating or not bound.
-CLAIM_RETRY_S: Final = 10.0
+# Nobody reports of a claim that is missing, terminating or not bound. Services ask as often.
+CLAIM_RETRY_S: Final = 5.0
 
 
 def plan_cache(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.integration.operator.support import CRDS
 from tests.support.controlplane import ControlPlane
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ settings.load_profile("stoker")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """The version that the cluster of the end-to-end tests runs, with its controllers and audit."""
     folder = tmp_path_factory.mktemp("control-plane")
-    with ControlPlane(folder, controllers=True, audit=True, gates=GATES) as plane:
+    with ControlPlane(folder, controllers=True, audit=True, gates=GATES, definitions=CRDS) as plane:
         yield plane
 
 

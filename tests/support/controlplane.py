@@ -68,9 +68,10 @@ class ControlPlane:
 
     `apiserver` names a program of the catalogue: `kube-apiserver`, `kube-apiserver-oldest` or
     `kube-apiserver-newest`. `controllers` adds the controller manager, `scheduler` the scheduler,
-    `gates` features that are off by default, `audit` a log of every write (`writes()`),
-    `aggregation` a front proxy for APIs that others serve, and autoscalers that look every two
-    seconds and may go to zero.
+    `gates` features that are off by default, `definitions` kinds that are there before the garbage
+    collector looks (it looks for new ones twice a minute), `audit` a log of every write
+    (`writes()`), `aggregation` a front proxy for APIs that others serve, and autoscalers that look
+    every two seconds and may go to zero.
     """
 
     folder: Path
@@ -80,6 +81,7 @@ class ControlPlane:
     audit: bool = False
     aggregation: bool = False
     gates: tuple[str, ...] = ()
+    definitions: tuple[Path, ...] = ()
     port: int = 0
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _programs: dict[str, Path] = field(default_factory=dict)
@@ -232,6 +234,10 @@ class ControlPlane:
         self._spawn("etcd", self._etcd_arguments(etcd, peers))
         self._spawn(self.apiserver, self._apiserver_arguments(etcd))
         self._wait_ready()
+        for path in self.definitions:
+            self.apply(path.read_text())
+        if self.definitions:
+            self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
         for wanted, name in (
             (self.controllers, "kube-controller-manager"),
             (self.scheduler, "kube-scheduler"),

@@ -49,9 +49,8 @@ CONFIG: dict[str, Any] = {
 
 def install(plane: ControlPlane) -> None:
     """The kinds, and the operator's namespace."""
-    for path in CRDS:
+    for path in (each for each in CRDS if each not in plane.definitions):
         plane.apply(path.read_text())
-    for path in CRDS:
         name = yaml.safe_load(path.read_text())["metadata"]["name"]
         plane.kubectl("wait", "--for=condition=Established", f"crd/{name}", "--timeout=30s")
     plane.namespace(OPERATOR_NAMESPACE)

@@ -90,7 +90,7 @@ def serve(path: Path) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         status = 1
         try:
-            _become(there)
+            become(there)
             main()
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -101,7 +101,8 @@ def serve(path: Path) -> None:
             os._exit(status)
 
 
-def _become(there: socket.socket) -> None:
+def become(there: socket.socket) -> None:
+    """Take arguments, folder, environment and streams over from whoever called."""
     data, streams, _, _ = socket.recv_fds(there, 4, 3)
     length = int.from_bytes(data, "big")
     told = b""

@@ -16,6 +16,7 @@ from tests.integration.operator.support import (
     make_claim,
     wait_for,
 )
+from tests.support.nursery import Nursery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,12 +56,19 @@ def kubelet(
         yield running
 
 
+@pytest.fixture(scope="package")
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    """Where operators start at once."""
+    with Nursery(tmp_path_factory.mktemp("nursery")) as running:
+        yield running
+
+
 @pytest.fixture(scope="module")
 def operator(
-    plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+    plane: ControlPlane, nursery: Nursery, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OperatorProcess]:
-    folder = tmp_path_factory.mktemp("operator")
-    with OperatorProcess(plane, folder, kubeconfig=least_rights(plane)) as process:
+    folder, rights = tmp_path_factory.mktemp("operator"), least_rights(plane)
+    with OperatorProcess(plane, folder, kubeconfig=rights, nursery=nursery) as process:
         wait_for("the operator leads", process.leads)
         yield process
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from tests.support.controlplane import ControlPlane
+    from tests.support.nursery import Child, Nursery
 
 REPOSITORY = Path(__file__).parents[3]
 CRDS = (
@@ -200,7 +201,7 @@ def operator_writes(plane: ControlPlane, namespace: str | None = None) -> list[t
 
 @dataclass
 class OperatorProcess:
-    """One `python -m stoker run`."""
+    """One `python -m stoker run`, or its like from a nursery."""
 
     plane: ControlPlane
     folder: Path
@@ -209,7 +210,8 @@ class OperatorProcess:
     port: int = field(default_factory=free_port)
     kubeconfig: Path | None = None
     namespace: str = OPERATOR_NAMESPACE
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | Child | None = None
+    nursery: Nursery | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -229,16 +231,23 @@ class OperatorProcess:
         config = self.folder / f"{self.name}.yaml"
         config.write_text(yaml.safe_dump({**CONFIG, **self.config}))
         with self._log.open("ab") as log:
+            environment = {**os.environ, "POD_NAME": self.name, "POD_IP": LOOPBACK}
+            arguments = [
+                *("run", "--config", str(config), "--namespace", self.namespace),
+                *("--kubeconfig", str(self.kubeconfig or self.plane.kubeconfig)),
+                *("--host", LOOPBACK, "--port", str(self.port)),
+            ]
+            if self.nursery is not None:
+                self.process = self.nursery.start(arguments, environment, log)
+                return
             self.process = subprocess.Popen(  # noqa: S603
                 [
-                    *("setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "stoker", "run"),
-                    *("--config", str(config), "--namespace", self.namespace),
-                    *("--kubeconfig", str(self.kubeconfig or self.plane.kubeconfig)),
-                    *("--host", LOOPBACK, "--port", str(self.port)),
+                    *("setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "stoker"),
+                    *arguments,
                 ],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "POD_NAME": self.name, "POD_IP": LOOPBACK},
+                env=environment,
             )
 
     def stop(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,9 +17,11 @@ from tests.integration.operator.support import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.support.controlplane import ControlPlane
+    from tests.support.nursery import Nursery
 
 
 @pytest.fixture
@@ -27,20 +30,26 @@ def namespace(bare_namespace: str) -> str:
     return bare_namespace
 
 
+@pytest.fixture
+def start(plane: ControlPlane, nursery: Nursery, tmp_path: Path) -> Callable[..., OperatorProcess]:
+    """An operator, once its block is entered."""
+    rights = least_rights(plane)
+    return partial(OperatorProcess, plane, tmp_path, kubeconfig=rights, nursery=nursery)
+
+
 def test_a_restart_at_any_point_costs_nothing(
-    plane: ControlPlane, tmp_path: Path, namespace: str
+    plane: ControlPlane, start: Callable[..., OperatorProcess], namespace: str
 ) -> None:
-    user = least_rights(plane)
     cache = CacheJobs(plane, namespace)
-    with OperatorProcess(plane, tmp_path, name="one", kubeconfig=user):
+    with start(name="one"):
         cache.make(storage={"pvc": {"storageClassName": make_volume(plane)}})
         pod = cache.pod("resolve")["metadata"]["uid"]
     # The job ends while nobody looks.
     assert cache.pod("resolve")["metadata"]["uid"] == pod
     cache.resolve()
-    with OperatorProcess(plane, tmp_path, name="two", kubeconfig=user), ProgressPage() as page:
+    with start(name="two"), ProgressPage() as page:
         running = cache.run("fetch", page)
-    with OperatorProcess(plane, tmp_path, name="three", kubeconfig=user) as process:
+    with start(name="three") as process:
         wait_for("it leads", process.leads)
         # The same job, and the same pod.
         assert cache.pod("fetch")["metadata"]["uid"] == running
@@ -48,16 +57,16 @@ def test_a_restart_at_any_point_costs_nothing(
         cache.wait_phase("Ready")
         wait_for("no job is left", lambda: not cache.jobs() and not cache.pods())
         assert process.metric("stoker_reconcile_bugs_total") == 0
-    with OperatorProcess(plane, tmp_path, name="four", kubeconfig=user) as process:
+    with start(name="four") as process:
         wait_for("it leads", process.leads)
         assert cache.status["phase"] == "Ready"
         assert not cache.jobs()
 
 
 def test_a_lost_node_takes_its_copy_along_and_comes_back_empty(
-    plane: ControlPlane, tmp_path: Path, namespace: str
+    plane: ControlPlane, start: Callable[..., OperatorProcess], namespace: str
 ) -> None:
-    user, pool = least_rights(plane), {"example.com/pool": namespace}
+    pool = {"example.com/pool": namespace}
     lost, other = f"{namespace}-lost", f"{namespace}-other"
     for node in (lost, other):
         add_node(plane, node, pool)
@@ -67,7 +76,7 @@ def test_a_lost_node_takes_its_copy_along_and_comes_back_empty(
         return cache.condition()[0] == "True" and cache.status["nodes"]["shown"] == shown
 
     # Nodes are listed once a minute, and at once by an operator that starts.
-    with OperatorProcess(plane, tmp_path, name="one", kubeconfig=user):
+    with start(name="one"):
         kept = make_volume(plane, "ReadWriteMany", **pool)
         storage = {"perNode": {"storageClassName": kept}}
         cache.make(storage=storage, preload={"nodes": {"matchLabels": pool}})
@@ -77,13 +86,13 @@ def test_a_lost_node_takes_its_copy_along_and_comes_back_empty(
         wait_for("both nodes have it", lambda: ready("2/2"))
         held = cache.status
     plane.kubectl("delete", "node", lost)
-    with OperatorProcess(plane, tmp_path, name="two", kubeconfig=user):
+    with start(name="two"):
         wait_for("the lost one is not waited for", lambda: ready("1/1"))
         assert cache.wait_phase("Ready")["digest"] == held["digest"]
         assert [each["name"] for each in cache.status["nodes"]["list"]] == [other]
         assert not cache.jobs(), "the other node's copy is left as it is"
     add_node(plane, lost, pool)  # a new machine under the old name: nothing is on it
-    with OperatorProcess(plane, tmp_path, name="three", kubeconfig=user):
+    with start(name="three"):
         cache.pod("fetch", lost)
         assert [
             job["metadata"]["annotations"]["stoker.dev/node"] for job in cache.jobs("fetch")
@@ -96,9 +105,8 @@ def test_a_lost_node_takes_its_copy_along_and_comes_back_empty(
 
 
 def test_lists_are_read_by_nobody_where_the_administrator_says_so(
-    plane: ControlPlane, tmp_path: Path, namespace: str
+    plane: ControlPlane, start: Callable[..., OperatorProcess], namespace: str
 ) -> None:
-    user = least_rights(plane)
     plane.apply(
         {
             "apiVersion": "v1",
@@ -117,7 +125,7 @@ def test_lists_are_read_by_nobody_where_the_administrator_says_so(
         return {item["metadata"]["name"]: item["spec"]["model"]["uri"] for item in items}
 
     off = {"models": {"preload": False}}
-    with OperatorProcess(plane, tmp_path, name="off", kubeconfig=user, config=off) as process:
+    with start(name="off", config=off) as process:
         wait_for("it leads", process.leads)
         plane.apply(service("chat", namespace, model={"uri": "hf://org/tiny"}))
         # A service's own model comes as ever.
@@ -127,5 +135,5 @@ def test_lists_are_read_by_nobody_where_the_administrator_says_so(
         job.resolve()
         wait_for("it goes on", lambda: job.condition("Resolved")[0] == "True")
         assert set(caches()) == {own}
-    with OperatorProcess(plane, tmp_path, name="on", kubeconfig=user):
+    with start(name="on"):
         wait_for("the list is read", lambda: set(caches()) == {own, "listed"})

@@ -103,17 +103,16 @@ def test_without_a_hub_services_start(caches: Caches) -> None:
     """Shut off from the hub by a policy that bites, and then there is no hub at all.
 
     One service starts again with what its first engine kept, and a second one of the same source
-    shares the cache, whose weights it has copied into memory.
+    shares the cache.
     """
     stack = caches.stack
     with caches.shut_off():
         caches.hub.stop()
         caches.hub.forget()
         try:
-            staging = {"staging": "memory"}
-            stack.apply(caches.service(SECOND, {"uri": f"hf://{REPO}"}, optimization=staging))
+            stack.apply(caches.service(SECOND, {"uri": f"hf://{REPO}"}))
             replace_pod(caches, SERVICE)
-            (staged,) = caches.settle(SECOND)
+            caches.settle(SECOND)
             assert caches.answers(SERVICE)
             assert caches.answers(SECOND)
         finally:
@@ -125,10 +124,6 @@ def test_without_a_hub_services_start(caches: Caches) -> None:
     assert told["model"]["hashed"] == 0
     made = {each["metadata"]["name"] for each in stack.list(KIND, NAMESPACE)}
     assert made == {CACHE, IMAGE}, "nobody made one for the second service"
-    (memory,) = [each for each in staged["spec"]["volumes"] if each["name"] == "staged"]
-    assert memory["emptyDir"]["medium"] == "Memory"
-    said = stack.kubectl("logs", "-n", NAMESPACE, staged["metadata"]["name"], "-c", "stage-model")
-    assert "1 files, 3 MiB, are in memory" in said, said
     stack.kubectl("delete", "infer", SECOND, "-n", NAMESPACE, "--wait=true")
     assert caches.condition("Ready")["status"] == "True", "the cache outlives its services"
 

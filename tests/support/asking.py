@@ -157,7 +157,7 @@ class Asking:
         return answer
 
     def _named(self, word: str) -> Resource:
-        return self._find(lambda each: word in each.words, word)
+        return self._find(lambda each: word.lower() in each.words, word)
 
     def _find(self, is_it: Callable[[Resource], bool], what: str) -> Resource:
         for known in (self._known, self._discover):

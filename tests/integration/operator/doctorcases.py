@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stoker_worker.contract import Termination
-from tests.integration.operator.planting import apply, pods, say
-from tests.integration.operator.support import CLAIM, CONFIG, service
+from tests.integration.operator.planting import apply, pods, say, tried
+from tests.integration.operator.support import CLAIM, CONFIG, service, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -196,6 +196,8 @@ def refuse(kind: str, words: str) -> Callable[[ControlPlane, str], None]:
                 },
             },
         )
+        # The API server reads policies a moment after they are written.
+        wait_for(f"the policy against {kind}", lambda: words in tried(plane, namespace, kind))
 
     return plant
 

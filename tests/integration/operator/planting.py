@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _STRATEGIC = "application/strategic-merge-patch+json"
 _PATHS = {
     "Namespace": ("/api/v1", "namespaces"),
+    "Pod": ("/api/v1", "pods"),
     "Service": ("/api/v1", "services"),
     "ServiceAccount": ("/api/v1", "serviceaccounts"),
     "ConfigMap": ("/api/v1", "configmaps"),
@@ -46,6 +47,24 @@ def apply(plane: ControlPlane, body: dict[str, Any]) -> None:
     path = f"{root}{within}/{plural}/{metadata['name']}?fieldManager=doctor&force=true"
     status, said = plane.request("PATCH", path, body, kind="application/apply-patch+yaml")
     assert status in {200, 201}, said
+
+
+def tried(plane: ControlPlane, namespace: str, kind: str) -> str:
+    """What the API server says to an engine's pod or Deployment, of which it keeps nothing."""
+    labels = {"stoker.dev/component": "engine"}
+    rights = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    security = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    container = {"name": "engine", "image": "engine", "securityContext": rights}
+    spec: dict[str, Any] = {"securityContext": security, "containers": [container]}
+    if kind == "deployments":
+        spec = {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": spec},
+        }
+    path = f"{_PATHS['Deployment' if kind == 'deployments' else 'Pod'][0]}/namespaces/{namespace}"
+    body = {"metadata": {"name": "tried", "labels": labels}, "spec": spec}
+    _, said = plane.request("POST", f"{path}/{kind}?dryRun=All", body)
+    return str(said.get("message", ""))
 
 
 def namespace_of(plane: ControlPlane, name: str) -> str:

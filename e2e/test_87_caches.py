@@ -118,6 +118,7 @@ def test_without_a_hub_services_start(caches: Caches) -> None:
         finally:
             caches.hub.start()
     assert not caches.hub.hub.seen
+    assert caches.downloads() == 0
     told = caches.state(SERVICE)
     assert told["compiled"]["restored"] in {each.name for each in caches.compiled()}
     # The volume is mounted to be written, and yet no file of the model looks touched.

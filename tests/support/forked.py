@@ -52,11 +52,7 @@ class Forked:
             cwd=Path(__file__).parents[2],
             env={**os.environ, **self._environment},
         )
-        deadline = time.monotonic() + _START_SECONDS
-        while not self._socket.exists():
-            assert self._server.poll() is None, "the command line cannot be imported"
-            assert time.monotonic() < deadline, "the command line was not imported in time"
-            time.sleep(0.05)
+        wait_for(self._server, self._socket)
         return self
 
     def __exit__(
@@ -70,17 +66,36 @@ class Forked:
         self._server.wait()
 
 
+def wait_for(server: subprocess.Popen[bytes], path: Path) -> None:
+    """Until it has imported everything and listens there."""
+    deadline = time.monotonic() + _START_SECONDS
+    while not path.exists():
+        assert server.poll() is None, "stoker cannot be imported"
+        assert time.monotonic() < deadline, "stoker was not imported in time"
+        time.sleep(0.05)
+
+
+def listen(path: Path) -> socket.socket:
+    """Under another name first: who sees the path may connect."""
+    listener = socket.socket(socket.AF_UNIX)
+    unready = path.with_suffix(".unready")
+    listener.bind(str(unready))
+    listener.listen()
+    unready.rename(path)
+    return listener
+
+
+def status_of(end: SystemExit) -> int:
+    """The exit status that Python makes of it."""
+    return end.code if isinstance(end.code, int) else int(end.code is not None)
+
+
 def serve(path: Path) -> None:
     """Fork for each call until somebody ends it."""
     from stoker.cli import main  # noqa: PLC0415 - the import that is to be made once
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    listener = socket.socket(socket.AF_UNIX)
-    # Under another name first: who sees the path may connect.
-    unready = path.with_suffix(".unready")
-    listener.bind(str(unready))
-    listener.listen()
-    unready.rename(path)
+    listener = listen(path)
     while True:
         there, _ = listener.accept()
         if os.fork():
@@ -93,7 +108,7 @@ def serve(path: Path) -> None:
             become(there)
             main()
         except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else int(end.code is not None)
+            status = status_of(end)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

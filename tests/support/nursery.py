@@ -16,18 +16,16 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.support.forked import become
+from tests.support.forked import become, listen, status_of, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import IO, Self
 
-_START_SECONDS = 120
 _PR_SET_PDEATHSIG = 1
 
 
@@ -84,11 +82,7 @@ class Nursery:
     def __enter__(self) -> Self:
         server = [sys.executable, "-m", "tests.support.nursery", str(self._path)]
         self._server = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *server])  # noqa: S603, S607
-        deadline = time.monotonic() + _START_SECONDS
-        while not self._path.exists():
-            assert self._server.poll() is None, "the operator cannot be imported"
-            assert time.monotonic() < deadline, "the operator was not imported in time"
-            time.sleep(0.05)
+        wait_for(self._server, self._path)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -107,7 +101,7 @@ class Nursery:
         return Child(there)
 
 
-def serve(path: str) -> None:
+def serve(path: Path) -> None:
     """Fork for each call, and tell how each ended, until somebody ends it."""
     import uvloop  # noqa: F401, PLC0415 - the imports that are to be made once
 
@@ -115,11 +109,7 @@ def serve(path: str) -> None:
     from stoker.handlers import operator  # noqa: F401, PLC0415
     from stoker.telemetry import logs  # noqa: F401, PLC0415
 
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(f"{path}.unready")
-    listener.listen()
-    # Under another name first: who sees the path may connect.
-    Path(f"{path}.unready").rename(path)
+    listener = listen(path)
     running: dict[int, tuple[int, socket.socket]] = {}
     while True:
         ready: list[int] = select.select([listener.fileno(), *running], [], [])[0]
@@ -150,7 +140,7 @@ def _run(there: socket.socket, main: Callable[[], None]) -> None:
         there.close()
         main()
     except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        status = status_of(end)
     except BaseException:  # noqa: BLE001 - said as Python says it
         traceback.print_exc()
     finally:
@@ -160,4 +150,4 @@ def _run(there: socket.socket, main: Callable[[], None]) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(Path(sys.argv[1]))

@@ -82,22 +82,25 @@ def main() -> int:
     parser = options_of(__doc__)
     parser.add_argument("--size", type=float, default=2.0, help="GiB of the model that is fetched")
     parser.add_argument("--rounds", type=int, default=3, help="of everything that is timed")
-    parser.add_argument("--times", type=int, default=20, help="of each fault")
+    parser.add_argument("--times", type=int, default=20, help="of each fault; 0 for none")
     parser.add_argument("--folder", type=Path, default=Path("/var/cache"), help="on which disk")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="stoker-bench-") as name:
         work = Path(name)
         speeds = measure(work, int(options.size * 2**30), options.rounds, _say)
-    with tempfile.TemporaryDirectory(dir=options.folder, prefix="stoker-bench-") as name:
-        work = Path(name)
-        make_model(work / "source", SHARDS * SHARD_BYTES)
-        (work / "volumes").mkdir()
-        with Hub() as hub:
-            hub.add(REPO, work / "source")
-            tallies = Faults(hub, work / "source", work / "volumes", options.times).run()
+    tallies = _faults(options.folder, options.times) if options.times else []
     numbers = {"speeds": speeds.to_json(), "faults": [vars(tally) for tally in tallies]}
     report("Model caches", [*speed_rows(speeds), *fault_rows(tallies)], numbers, options.output)
     return int(any(tally.corrupt or tally.unusable for tally in tallies))
+
+
+def _faults(folder: Path, times: int) -> list[Tally]:
+    with tempfile.TemporaryDirectory(dir=folder, prefix="stoker-bench-") as name, Hub() as hub:
+        work = Path(name)
+        make_model(work / "source", SHARDS * SHARD_BYTES)
+        (work / "volumes").mkdir()
+        hub.add(REPO, work / "source")
+        return Faults(hub, work / "source", work / "volumes", times).run()
 
 
 def _say(text: str) -> None:

@@ -292,14 +292,11 @@ class OperatorProcess:
         return None
 
     def fetch(self, path: str, method: str = "GET") -> tuple[int, str]:
-        """Status and text; (0, "") when nobody answers.
-
-        A whole machine has been seen to stand still for 5 s, so it waits for longer.
-        """
+        """Status and text; (0, "") when nobody answers."""
         try:
             url = f"http://{LOOPBACK}:{self.port}{path}"
             request = urllib.request.Request(url, method=method)
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

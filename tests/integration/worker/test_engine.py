@@ -148,8 +148,7 @@ def _check_recovery(worker: Worker) -> None:
     # server, and clients have been seen to get the first token when the last was long made.
     os.kill(core, signal.SIGSTOP)
     streams = worker.streams(12, 300)
-    # Time in which the whole machine stood still counts for nobody, so it may take longer.
-    limit = worker.config.stall_ready_s + worker.config.heartbeat_s + 10
+    limit = worker.config.stall_ready_s + worker.config.heartbeat_s + 4
     wait_until(lambda: not worker.ready(), limit, "a hung engine leaves rotation")
     assert worker.state()["phase"] == "Stalled"
     os.kill(core, signal.SIGCONT)
@@ -186,7 +185,7 @@ def test_a_hung_engine_is_killed_and_says_why(pair: list[Worker]) -> None:
     assert worker.ready(), "an engine without work cannot be seen to hang"
     request = worker.streams(1, 50)[0]
     asked = time.monotonic()
-    wait_until(lambda: not worker.ready(), worker.config.stall_ready_s + 10, "it leaves rotation")
+    wait_until(lambda: not worker.ready(), worker.config.stall_ready_s + 4, "it leaves rotation")
     assert worker.engine_metric("vllm:num_requests_running") == 0
     assert worker.wait(worker.config.stall_restart_s + 15) == 1
     assert time.monotonic() - asked >= worker.config.stall_restart_s - 1

@@ -203,6 +203,8 @@ def _prepared(stack: Stack, namespace: str, base: Path) -> Iterator[Caches]:
             yield Caches(stack, namespace, hub, registry, folder, small)
             stack.install()
     finally:
+        # A cache that cannot be filled makes pods again and again.
+        stack.kubectl("delete", KIND, "--all", "-n", namespace, "--wait=true", "--timeout=60s")
         remove_services(stack, namespace)
         stack.remove_namespace(namespace)
         stack.kubectl("delete", "persistentvolume", free, tight, "--ignore-not-found")

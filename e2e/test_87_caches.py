@@ -7,6 +7,7 @@ The hub runs beside the cluster, as hubs do, and writes down every request. So "
 from __future__ import annotations
 
 import json
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 NAMESPACE = "caches"
 WEIGHTS = "model.safetensors"
-SLOW = 300_000
+SLOW = 30_000  # bytes/s: minutes for the weights, and only until that is seen
+SEEN = f'count_over_time(stoker_cache_download_ratio{{namespace="{NAMESPACE}"}}[5m]) >= 4'
 CACHE, SERVICE, SECOND, IMAGE = "tiny", "cached", "shared", "imaged"
 
 
@@ -43,10 +45,15 @@ def replace_pod(caches: Caches, service: str) -> None:
     caches.settle(service)
 
 
-def test_a_cache_becomes_ready_and_holds_the_sources_bytes(caches: Caches) -> None:
-    # Slow enough that there is a way to see: the dashboards show how far downloads are.
-    caches.hub.cdn.fail(bytes_per_second=SLOW)
+def test_a_cache_becomes_ready_and_holds_the_sources_bytes(
+    caches: Caches, prometheus: Prometheus
+) -> None:
+    slow = caches.hub.cdn.fail(bytes_per_second=SLOW)
     caches.stack.apply(caches.cache(CACHE, storage={"pvc": {"size": "100Mi"}}))
+    # The dashboards show how far downloads are, so one is held until it has been scraped.
+    caches.stack.wait_for(lambda: prometheus.now(SEEN), "Prometheus to see the download", SECONDS)
+    assert caches.condition("Ready").get("status") != "True"
+    slow.bytes_per_second = math.inf
     caches.wait_ready()
     status = caches.status()
     source = caches.stack.models / TINY.name

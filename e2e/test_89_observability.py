@@ -128,7 +128,7 @@ def answered(prometheus: Prometheus, query: Query) -> bool:
     # Not a number is what a quantile of nothing is, and no picture shows it.
     return any(
         value not in {"NaN", "+Inf", "-Inf"}
-        for series in prometheus.over(expression)
+        for series in prometheus.over(expression, step=SCRAPE_SECONDS)
         for _, value in series["values"]
     )
 

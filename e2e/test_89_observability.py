@@ -3,8 +3,9 @@
 Prometheus has recorded the whole run. So each question of each dashboard is put to all of it: the
 burst of `test_30`, the hung engine of `test_50`, the nodes of `test_85` and the caches of `test_87`
 are in there, and what is missing, the services below add: one with everything that an engine can
-tell of (targets, speculation, repeated prompts, known peaks and a price), and one that no request
-reaches in time. What only accelerators tell is played, and only that: `e2e.prometheus.gpu`.
+tell of (targets, speculation, repeated prompts, known peaks and a price), one that waits for a
+node, and one that no request reaches in time. What only accelerators tell is played, and only that:
+`e2e.prometheus.gpu`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from e2e.prometheus import Prometheus
 
 NAMESPACE = "demo"
-SEEN, EMPTY = "seen", "empty"
+SEEN, WAITING, EMPTY = "seen", "waiting", "empty"
 START_SECONDS = 300
 SECONDS = 150
 SCRAPE_SECONDS = 5
@@ -67,6 +68,7 @@ def seen(stack: Stack, prometheus: Prometheus) -> Iterator[Prometheus]:
     address = stack.address(SEEN, NAMESPACE)
     with (
         kept_on_the_node(stack),
+        waiting(stack),
         spot(stack),
         Traffic(address, SEEN, streams=2, unary=2, prompts=TEXTS, stream_tokens=60),
     ):
@@ -94,6 +96,17 @@ def kept_on_the_node(stack: Stack) -> Iterator[None]:
     stack.kubectl("delete", KIND, SEEN, "-n", NAMESPACE, "--wait=true")
     stack.kubectl("delete", "persistentvolume", SEEN, "--wait=false")
     shutil.rmtree(folder)
+
+
+@contextmanager
+def waiting(stack: Stack) -> Iterator[None]:
+    """A replica that no node can take; its model was looked at before, on a node that there is."""
+    stack.apply(example(WAITING, NAMESPACE, scaling=None, replicas=0))
+    stack.wait_condition(WAITING, NAMESPACE, "Planned", status="True")
+    nowhere = {"nodeSelector": {"stoker.dev/seen": "nowhere"}}
+    stack.apply(example(WAITING, NAMESPACE, scaling=None, replicas=1, template=nowhere))
+    yield
+    stack.kubectl("delete", "infer", WAITING, "-n", NAMESPACE, "--wait=true")
 
 
 @contextmanager

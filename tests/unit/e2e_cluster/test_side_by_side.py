@@ -36,7 +36,7 @@ def test_all_phases_go_to_one_process_and_files_keep_together(
         path.parent.mkdir(exist_ok=True)
         path.write_text(FILE)
     command = (sys.executable, "-m", "pytest", "-p", "e2e.conftest", *options)
-    env = {"PYTHONPATH": str(pytestconfig.rootpath)}
+    env = {"PYTHONPATH": str(pytestconfig.rootpath), "PYTEST_ADDOPTS": ""}
     done = host.run(
         *command, "--import-mode=importlib", "tests", "e2e", cwd=tmp_path, check=False, env=env
     )

@@ -203,19 +203,18 @@ def _prepared(stack: Stack, namespace: str, base: Path) -> Iterator[Caches]:
             yield Caches(stack, namespace, hub, registry, folder, small)
             stack.install()
     finally:
-        # A cache that cannot be filled makes pods again and again.
-        stack.kubectl("delete", KIND, "--all", "-n", namespace, "--wait=true", "--timeout=60s")
-        remove_services(stack, namespace)
+        remove_caches_and_services(stack, namespace)
         stack.remove_namespace(namespace)
         stack.kubectl("delete", "persistentvolume", free, tight, "--ignore-not-found")
         subprocess.run(["umount", small], check=True)
 
 
-def remove_services(stack: Stack, namespace: str) -> None:
-    """Delete services and wait for their pods.
+def remove_caches_and_services(stack: Stack, namespace: str) -> None:
+    """Delete caches and services, and wait for their pods.
 
-    A namespace that still has pods is looked at again only when half of their grace has passed,
-    and engines have minutes.
+    A cache that cannot be filled makes pods again and again. And a namespace that still has pods is
+    looked at again only when half of their grace has passed, and engines have minutes.
     """
-    stack.kubectl("delete", "infer", "--all", "-n", namespace, "--wait=true", "--timeout=60s")
+    for kind in (KIND, "infer"):
+        stack.kubectl("delete", kind, "--all", "-n", namespace, "--wait=true", "--timeout=60s")
     stack.wait_for(lambda: not stack.list("pods", namespace), "all pods to go", 120)

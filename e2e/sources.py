@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from e2e.caches import KIND, PULL, pull_secret, remove_services
+from e2e.caches import KIND, PULL, pull_secret, remove_caches_and_services
 from e2e.cluster.settings import NODE, NODE_ADDRESS, state
 from e2e.cluster.volumes import local_volume
 from e2e.models import TINY
@@ -192,8 +192,7 @@ def _small(
 
 
 def _removed(stack: Stack, namespace: str) -> None:
-    stack.kubectl("delete", "mc", "--all", "-n", namespace, "--wait=true", "--timeout=60s")
-    remove_services(stack, namespace)
+    remove_caches_and_services(stack, namespace)
     stack.remove_namespace(namespace)
     volumes = [f"{namespace}-{name}" for name in (SHARED, NODES)]
     stack.kubectl("delete", "persistentvolume", *volumes, "--ignore-not-found")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.caches import KIND, PULL, REPO, SECONDS, Caches, prepared, remove_services
+from e2e.caches import KIND, PULL, REPO, SECONDS, Caches, prepared, remove_caches_and_services
 from e2e.models import TINY
 from e2e.stack import Stack, is_ready
 
@@ -186,6 +186,6 @@ def test_deleting_everything_hangs_nothing(caches: Caches) -> None:
     began = time.monotonic()
     stack.kubectl("delete", "mc", "--all", "-n", NAMESPACE, "--wait=true", "--timeout=60s")
     assert json.loads(stack.kubectl("get", "mc", "-n", NAMESPACE, "-o", "json"))["items"] == []
-    remove_services(stack, NAMESPACE)
+    remove_caches_and_services(stack, NAMESPACE)
     stack.remove_namespace(NAMESPACE, seconds=120)
     assert time.monotonic() - began < 240, "nothing waits for a finalizer"

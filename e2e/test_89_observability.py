@@ -22,7 +22,7 @@ from e2e.caches import KIND
 from e2e.cluster.settings import NODE, STORAGE_CLASS, state
 from e2e.cluster.volumes import free_volume
 from e2e.models import PROMPTS, TINY
-from e2e.prometheus import gpu
+from e2e.prometheus import SCRAPE_SECONDS, gpu
 from e2e.stack import KNOWN_CPU, MODEL_CLAIM, MONITORING_NAMESPACE, Stack, example
 from e2e.test_10_answers import call
 from e2e.test_75_techniques import repeating
@@ -37,7 +37,6 @@ NAMESPACE = "demo"
 SEEN, WAITING, EMPTY = "seen", "waiting", "empty"
 START_SECONDS = 300
 SECONDS = 150
-SCRAPE_SECONDS = 5
 CAPACITY = "karpenter.sh/capacity-type"
 TEXTS = tuple(repeating(prompt.text) for prompt in PROMPTS)
 
@@ -141,7 +140,7 @@ def answered(prometheus: Prometheus, query: Query) -> bool:
     # Not a number is what a quantile of nothing is, and no picture shows it.
     return any(
         value not in {"NaN", "+Inf", "-Inf"}
-        for series in prometheus.over(expression, step=SCRAPE_SECONDS)
+        for series in prometheus.over(expression)
         for _, value in series["values"]
     )
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.cache.pods import made_at, ready_at, start_one
 from benchmarks.common import cluster_options_of, installed, report
-from e2e.caches import KIND, Caches, prepared, remove_services
+from e2e.caches import Caches, prepared, remove_caches_and_services
 from e2e.load import median
 
 if TYPE_CHECKING:
@@ -40,9 +40,8 @@ COMPILED: dict[str, Any] = {"optimization": {"compile": "on"}}
 
 def forget(caches: Caches) -> None:
     """Leave nothing of the model: no service, no cache, no file, no page."""
-    remove_services(caches.stack, NAMESPACE)
     stack, volume = caches.stack, f"{NAMESPACE}-free"
-    stack.kubectl("delete", KIND, "--all", "-n", NAMESPACE, "--wait=true")
+    remove_caches_and_services(stack, NAMESPACE)
     claims = (PV_FREE, PV_LEFT)
     stack.wait_for(lambda: phase(caches, volume) in claims, "the claim to go", 120)
     for path in caches.folder.iterdir():

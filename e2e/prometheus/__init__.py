@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 MONITORING_API = "monitoring.coreos.com/v1"
-INTERVAL = "5s"
+SCRAPE_SECONDS = 5
 """Between two scrapes, and two evaluations: a user's choice, here for faults of a minute."""
+INTERVAL = f"{SCRAPE_SECONDS}s"
 CLUSTER = {"target_label": "cluster", "replacement": "local"}
 READY_SECONDS = 90
 ASK_SECONDS = 30
@@ -72,18 +73,18 @@ class Prometheus:
         found = self.now(expression)
         return float(found[0]["value"][1]) if found else None
 
-    def over(self, expression: str, *, step: float = 15) -> list[Json]:
-        """The series of an expression over all that was recorded."""
+    def over(self, expression: str) -> list[Json]:
+        """The series of an expression over all that was recorded; what one scrape saw is in it."""
         end = time.time()
         # Prometheus answers at most 11,000 points a series.
-        step = max(step, (end - self.began) / 10_000)
+        step = max(SCRAPE_SECONDS, (end - self.began) / 10_000)
         parameters = {"query": expression, "start": self.began, "end": end, "step": step}
         return list(self.ask("query_range", **parameters)["result"])
 
     def fired(self, alert: str, **labels: str) -> list[Json]:
         """The labels of each alert of this name that has fired since the start."""
         wanted = "".join(f',{name}="{value}"' for name, value in labels.items())
-        found = self.over(f'ALERTS{{alertname="{alert}",alertstate="firing"{wanted}}}', step=5)
+        found = self.over(f'ALERTS{{alertname="{alert}",alertstate="firing"{wanted}}}')
         return [each["metric"] for each in found]
 
     def wait_fired(self, alert: str, **labels: str) -> None:
